@@ -1,0 +1,688 @@
+/*
+ * vqueue 1.0.0: schema, tables, triggers and functions of the waiting room.
+ *
+ * Order of this file: types and tables, then triggers, then the functions by
+ * who calls them (sessions, operators, watchers), then privileges.  What is on
+ * the hot path is C; everything else is SQL or PL/pgSQL, easier to audit.
+ * Names that begin with an underscore are internal.
+ */
+
+-- complain if this script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION vqueue" to load this file. \quit
+
+CREATE SCHEMA vqueue;
+COMMENT ON SCHEMA vqueue IS 'virtual waiting room: queues, sessions and the functions that move them';
+
+-- Fails at once, and says how to mend it, on a server that did not preload the library.
+CREATE FUNCTION vqueue._uuidv7() RETURNS uuid
+    LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'vqueue_uuidv7';
+COMMENT ON FUNCTION vqueue._uuidv7() IS
+    'internal: a version 7 uuid, its free bits from the strong random source';
+
+/* ---------------------------------------------------------------- tables */
+
+CREATE TABLE vqueue.tenants (
+    id          uuid PRIMARY KEY DEFAULT vqueue._uuidv7(),
+    name        text NOT NULL UNIQUE
+                CONSTRAINT tenants_name_check
+                CHECK (octet_length(name) BETWEEN 1 AND 200 AND name !~ '[[:cntrl:]]'),
+    domain      text
+                CONSTRAINT tenants_domain_check CHECK (octet_length(domain) <= 253),
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    updated_at  timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE vqueue.tenants IS
+    'customers of this installation; each sees only its own queues. Setting vqueue.tenant names the current one';
+
+/* A fixed id, so that a dump restores onto the row that CREATE EXTENSION made. */
+INSERT INTO vqueue.tenants (id, name)
+VALUES ('00000000-0000-7000-8000-000000000001', 'default');
+
+CREATE TABLE vqueue.queues (
+    id                      uuid PRIMARY KEY DEFAULT vqueue._uuidv7(),
+    tenant_id               uuid NOT NULL DEFAULT '00000000-0000-7000-8000-000000000001'
+                            REFERENCES vqueue.tenants,
+    name                    text NOT NULL
+                            CONSTRAINT queues_name_check
+                            CHECK (octet_length(name) BETWEEN 1 AND 200
+                                   AND name !~ '[[:cntrl:]]'
+                                   AND name !~* '^\{?[0-9a-f]{4}-?([0-9a-f]{4}-?){6}[0-9a-f]{4}\}?$'),
+    description             text
+                            CONSTRAINT queues_description_check CHECK (octet_length(description) <= 10000),
+    max_concurrent_users    int NOT NULL DEFAULT 100
+                            CONSTRAINT queues_max_concurrent_users_check
+                            CHECK (max_concurrent_users BETWEEN 1 AND 100000000),
+    release_rate_per_minute int NOT NULL DEFAULT 10
+                            CONSTRAINT queues_release_rate_per_minute_check
+                            CHECK (release_rate_per_minute BETWEEN 1 AND 10000000),
+    burst                   int NOT NULL DEFAULT 0
+                            CONSTRAINT queues_burst_check CHECK (burst BETWEEN 0 AND 1000000),
+    max_waiting             int NOT NULL DEFAULT 0
+                            CONSTRAINT queues_max_waiting_check CHECK (max_waiting BETWEEN 0 AND 1000000000),
+    state                   text NOT NULL DEFAULT 'open'
+                            CONSTRAINT queues_state_check
+                            CHECK (state IN ('open', 'paused', 'draining', 'closed')),
+    is_active               bool GENERATED ALWAYS AS (state IN ('open', 'paused')) STORED,
+    version                 bigint NOT NULL DEFAULT 1,
+    created_at              timestamptz NOT NULL DEFAULT now(),
+    updated_at              timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (tenant_id, name)
+);
+COMMENT ON TABLE vqueue.queues IS 'waiting rooms, one in front of each scarce thing';
+COMMENT ON COLUMN vqueue.queues.max_concurrent_users IS 'the cap: how many sessions may hold a slot at a time';
+COMMENT ON COLUMN vqueue.queues.release_rate_per_minute IS 'the rate: releases a minute, paced evenly';
+COMMENT ON COLUMN vqueue.queues.burst IS
+    'how many releases may come at once after a quiet time; 0 means a tenth of a second''s worth of the rate, at least 1';
+COMMENT ON COLUMN vqueue.queues.max_waiting IS 'joins are refused while this many sessions wait; 0 means no limit';
+COMMENT ON COLUMN vqueue.queues.state IS
+    'open (join and release), paused (join, no release), draining (release, no join), closed (neither)';
+COMMENT ON COLUMN vqueue.queues.version IS 'counts the changes of this row; the later one wins in memory';
+
+/*
+ * A ticket at or below the ceiling may have been issued, one above it was not.
+ * The worker raises a ceiling, durably, before the tickets below it are handed
+ * out: hence no ticket comes twice, not after an abort, a purge or a crash.
+ * It is a table of its own so that a locked queue row cannot hold up joins.
+ */
+CREATE TABLE vqueue.ticket_ceilings (
+    queue_id    uuid PRIMARY KEY REFERENCES vqueue.queues ON DELETE CASCADE,
+    ceiling     bigint NOT NULL
+                CONSTRAINT ticket_ceilings_ceiling_check CHECK (ceiling >= 0)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE vqueue.ticket_ceilings IS 'internal: up to which ticket each queue may have issued';
+
+/*
+ * left_at, not status, says whether a session is live.  The unique index below
+ * depends on it alone, so the step from waiting to serving touches no index.
+ */
+CREATE TABLE vqueue.user_sessions (
+    id          uuid PRIMARY KEY DEFAULT vqueue._uuidv7(),
+    queue_id    uuid NOT NULL,
+    user_id     uuid NOT NULL,
+    ticket      bigint NOT NULL,
+    joined_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    served_at   timestamptz,
+    left_at     timestamptz,
+    status      text NOT NULL DEFAULT 'waiting',
+    priority    text NOT NULL DEFAULT 'normal',
+    user_name   text,
+    user_email  text,
+    reason      text,
+    CONSTRAINT user_sessions_ticket_check CHECK (ticket > 0),
+    CONSTRAINT user_sessions_priority_check CHECK (priority IN ('low', 'normal', 'high', 'vip')),
+    CONSTRAINT user_sessions_status_check CHECK (
+        CASE status
+            WHEN 'waiting' THEN left_at IS NULL AND served_at IS NULL
+            WHEN 'ready' THEN left_at IS NULL
+            WHEN 'serving' THEN left_at IS NULL AND served_at IS NOT NULL
+            WHEN 'completed' THEN left_at IS NOT NULL AND served_at IS NOT NULL
+            WHEN 'expired' THEN left_at IS NOT NULL AND served_at IS NOT NULL
+            WHEN 'left' THEN left_at IS NOT NULL
+            WHEN 'abandoned' THEN left_at IS NOT NULL
+            WHEN 'no_show' THEN left_at IS NOT NULL
+            WHEN 'removed' THEN left_at IS NOT NULL
+            ELSE false
+        END),
+    CONSTRAINT user_sessions_text_check CHECK (
+        octet_length(user_name) <= 1000 AND octet_length(user_email) <= 1000 AND octet_length(reason) <= 1000)
+) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05);
+COMMENT ON TABLE vqueue.user_sessions IS
+    'one row a visit of a user to a queue: the truth that memory only indexes';
+COMMENT ON COLUMN vqueue.user_sessions.ticket IS 'arrival number in the queue, never issued twice, never changed';
+COMMENT ON COLUMN vqueue.user_sessions.left_at IS 'when the session ended; null while it is live';
+COMMENT ON COLUMN vqueue.user_sessions.reason IS 'what the operator gave as the reason of its last step';
+
+CREATE UNIQUE INDEX user_sessions_queue_id_ticket_key ON vqueue.user_sessions (queue_id, ticket);
+CREATE UNIQUE INDEX user_sessions_live_key ON vqueue.user_sessions (queue_id, user_id) WHERE left_at IS NULL;
+
+ALTER TABLE vqueue.user_sessions
+    ADD CONSTRAINT user_sessions_queue_id_fkey
+    FOREIGN KEY (queue_id) REFERENCES vqueue.queues ON DELETE CASCADE;
+
+/*
+ * A foreign key locks the referenced row in every inserting transaction, which
+ * would make each queue's row hot.  The cascade and the order of a dump are
+ * wanted, the lock is not: the insert-side check is switched off, and the
+ * trigger _session_after does it under a lock that joins do not write anywhere.
+ */
+CREATE FUNCTION vqueue._disarm_foreign_key() RETURNS bool
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    check_trigger name;
+BEGIN
+    SELECT t.tgname INTO check_trigger
+      FROM pg_trigger t
+      JOIN pg_constraint c ON c.oid = t.tgconstraint
+     WHERE t.tgrelid = 'vqueue.user_sessions'::regclass
+       AND c.conname = 'user_sessions_queue_id_fkey'
+       AND t.tgfoid = '"RI_FKey_check_ins"'::regproc
+       AND t.tgenabled <> 'D';
+    IF check_trigger IS NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('ALTER TABLE vqueue.user_sessions DISABLE TRIGGER %I', check_trigger);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION vqueue._disarm_foreign_key() IS
+    'internal: switches off the insert-side check of the sessions'' foreign key; the worker calls it at its start, as pg_upgrade forgets the switch';
+SELECT vqueue._disarm_foreign_key();
+
+SELECT pg_catalog.pg_extension_config_dump('vqueue.tenants',
+           $$WHERE id <> '00000000-0000-7000-8000-000000000001'$$);
+SELECT pg_catalog.pg_extension_config_dump('vqueue.queues', '');
+SELECT pg_catalog.pg_extension_config_dump('vqueue.ticket_ceilings', '');
+SELECT pg_catalog.pg_extension_config_dump('vqueue.user_sessions', '');
+
+/* What every session function answers with. */
+CREATE TYPE vqueue.place AS (
+    id              uuid,
+    queue           text,
+    user_id         uuid,
+    status          text,
+    priority        text,
+    ticket          bigint,
+    position        bigint,
+    estimated_wait  interval,
+    next_poll_after interval,
+    joined_at       timestamptz,
+    served_at       timestamptz,
+    left_at         timestamptz
+);
+COMMENT ON TYPE vqueue.place IS
+    'where a session stands: position counts from 1 while waiting, is 0 for the holder of a slot and null once finished';
+
+/* -------------------------------------------------------------- triggers */
+
+CREATE FUNCTION vqueue._session_before() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'vqueue_session_before';
+COMMENT ON FUNCTION vqueue._session_before() IS
+    'internal: gives a row inserted by hand its ticket, and a changed status its time';
+CREATE FUNCTION vqueue._session_after() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'vqueue_session_after';
+COMMENT ON FUNCTION vqueue._session_after() IS
+    'internal: notes a changed session, for memory to follow at commit';
+CREATE FUNCTION vqueue._queue_before() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'vqueue_queue_before';
+COMMENT ON FUNCTION vqueue._queue_before() IS
+    'internal: counts versions of a queue; before a delete, waits for joins in flight';
+CREATE FUNCTION vqueue._queue_after() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'vqueue_queue_after';
+COMMENT ON FUNCTION vqueue._queue_after() IS
+    'internal: notes a changed queue, for memory to follow at commit';
+CREATE FUNCTION vqueue._ceiling_after() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'vqueue_ceiling_after';
+COMMENT ON FUNCTION vqueue._ceiling_after() IS
+    'internal: notes a raised ticket ceiling, for memory to follow at commit';
+CREATE FUNCTION vqueue._table_changed() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'vqueue_table_changed';
+COMMENT ON FUNCTION vqueue._table_changed() IS
+    'internal: notes a change that memory can only follow by reading the tables again';
+
+CREATE FUNCTION vqueue._merge_ceiling() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE vqueue.ticket_ceilings SET ceiling = greatest(ceiling, NEW.ceiling)
+     WHERE queue_id = NEW.queue_id;
+    IF FOUND THEN
+        RETURN NULL;
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION vqueue._merge_ceiling() IS
+    'internal: a restored ceiling raises the one that its queue was given on arrival';
+
+CREATE TRIGGER session_before BEFORE INSERT ON vqueue.user_sessions
+    FOR EACH ROW WHEN (NEW.ticket IS NULL) EXECUTE FUNCTION vqueue._session_before();
+CREATE TRIGGER session_before_update BEFORE UPDATE ON vqueue.user_sessions
+    FOR EACH ROW EXECUTE FUNCTION vqueue._session_before();
+CREATE TRIGGER session_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.user_sessions
+    FOR EACH ROW EXECUTE FUNCTION vqueue._session_after();
+CREATE TRIGGER session_truncate AFTER TRUNCATE ON vqueue.user_sessions
+    FOR EACH STATEMENT EXECUTE FUNCTION vqueue._table_changed();
+CREATE TRIGGER queue_before BEFORE UPDATE OR DELETE ON vqueue.queues
+    FOR EACH ROW EXECUTE FUNCTION vqueue._queue_before();
+CREATE TRIGGER queue_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.queues
+    FOR EACH ROW EXECUTE FUNCTION vqueue._queue_after();
+CREATE TRIGGER queue_truncate AFTER TRUNCATE ON vqueue.queues
+    FOR EACH STATEMENT EXECUTE FUNCTION vqueue._table_changed();
+CREATE TRIGGER ceiling_before BEFORE INSERT ON vqueue.ticket_ceilings
+    FOR EACH ROW EXECUTE FUNCTION vqueue._merge_ceiling();
+CREATE TRIGGER ceiling_after AFTER INSERT OR UPDATE ON vqueue.ticket_ceilings
+    FOR EACH ROW EXECUTE FUNCTION vqueue._ceiling_after();
+CREATE TRIGGER tenant_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.tenants
+    FOR EACH STATEMENT EXECUTE FUNCTION vqueue._table_changed();
+
+/* ALWAYS: rows that arrive by logical replication count as well. */
+ALTER TABLE vqueue.user_sessions ENABLE ALWAYS TRIGGER session_before;
+ALTER TABLE vqueue.user_sessions ENABLE ALWAYS TRIGGER session_before_update;
+ALTER TABLE vqueue.user_sessions ENABLE ALWAYS TRIGGER session_after;
+ALTER TABLE vqueue.user_sessions ENABLE ALWAYS TRIGGER session_truncate;
+ALTER TABLE vqueue.queues ENABLE ALWAYS TRIGGER queue_before;
+ALTER TABLE vqueue.queues ENABLE ALWAYS TRIGGER queue_after;
+ALTER TABLE vqueue.queues ENABLE ALWAYS TRIGGER queue_truncate;
+ALTER TABLE vqueue.ticket_ceilings ENABLE ALWAYS TRIGGER ceiling_before;
+ALTER TABLE vqueue.ticket_ceilings ENABLE ALWAYS TRIGGER ceiling_after;
+ALTER TABLE vqueue.tenants ENABLE ALWAYS TRIGGER tenant_after;
+
+/* -------------------------------------------------------------- sessions */
+
+CREATE FUNCTION vqueue.join(queue text, user_id uuid = gen_random_uuid(), user_name text = NULL,
+                            user_email text = NULL, priority text = 'normal') RETURNS vqueue.place
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_join';
+COMMENT ON FUNCTION vqueue.join(text, uuid, text, text, text) IS
+    'joins a queue, by its name or id, and returns the place; the same user gets the same live session back. '
+    'The session is serving at once where nobody waits and rate and cap allow, otherwise waiting. '
+    'Errors: 42704 unknown queue; 55000 the queue is draining or closed; 53400 max_waiting reached; '
+    '22023 bad priority or over-long text; 22004 a null; 53200 vqueue.memory_limit reached';
+
+CREATE FUNCTION vqueue.join_many(queue text, user_ids uuid[], priority text = 'normal') RETURNS SETOF vqueue.place
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'vqueue_join_many';
+COMMENT ON FUNCTION vqueue.join_many(text, uuid[], text) IS
+    'joins many users in one statement and returns their places in the order given; '
+    'tickets rise in that order. Either all join or none. Errors: as join';
+
+CREATE FUNCTION vqueue.poll(session uuid) RETURNS vqueue.place
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_poll';
+COMMENT ON FUNCTION vqueue.poll(uuid) IS
+    'where the session stands now; also its sign of life. Writes no table, so it works in a read-only transaction. '
+    'Errors: 42704 unknown session; 22004 null';
+
+CREATE FUNCTION vqueue.status(session uuid) RETURNS vqueue.place
+    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_status';
+COMMENT ON FUNCTION vqueue.status(uuid) IS
+    'where the session stands now; changes nothing. Errors: 42704 unknown session; 22004 null';
+
+CREATE FUNCTION vqueue.heartbeat(session uuid) RETURNS bigint
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_heartbeat';
+COMMENT ON FUNCTION vqueue.heartbeat(uuid) IS
+    'sign of life; returns the position (0: holds a slot, null: finished). Errors: 42704 unknown session; 22004 null';
+
+CREATE FUNCTION vqueue.position(session uuid) RETURNS bigint
+    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_position';
+COMMENT ON FUNCTION vqueue.position(uuid) IS
+    'position of a session (0: holds a slot, null: finished). Errors: 42704 unknown session; 22004 null';
+
+CREATE FUNCTION vqueue.position(queue text, ticket bigint) RETURNS bigint
+    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_position_of_ticket';
+COMMENT ON FUNCTION vqueue.position(text, bigint) IS
+    'position of a ticket in a queue (0: holds a slot, null: finished or never issued), from memory alone. '
+    'Errors: 42704 unknown queue; 22004 null';
+
+CREATE FUNCTION vqueue.leave(session uuid) RETURNS vqueue.place
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_leave';
+COMMENT ON FUNCTION vqueue.leave(uuid) IS
+    'the user walks away: any live session becomes left. On a finished one: a notice, no change. '
+    'Errors: 42704 unknown session; 22004 null';
+
+CREATE FUNCTION vqueue.complete(session uuid) RETURNS vqueue.place
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_complete';
+COMMENT ON FUNCTION vqueue.complete(uuid) IS
+    'the user is done inside: serving becomes completed and the slot goes on. On a finished one: a notice, no change. '
+    'Errors: 55000 still waiting; 42704 unknown session; 22004 null';
+
+/* -------------------------------------------------------------- operators */
+
+CREATE FUNCTION vqueue._tenant() RETURNS uuid
+    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_current_tenant';
+COMMENT ON FUNCTION vqueue._tenant() IS 'internal: id of the tenant that vqueue.tenant names';
+
+CREATE FUNCTION vqueue._queue(queue text) RETURNS uuid
+    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_resolve_queue';
+COMMENT ON FUNCTION vqueue._queue(text) IS
+    'internal: id of the queue of the current tenant with this name, or id as text';
+
+CREATE FUNCTION vqueue._lock_queue(queue_id uuid) RETURNS void
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'vqueue_lock_queue';
+COMMENT ON FUNCTION vqueue._lock_queue(uuid) IS
+    'internal: keeps joins out until the end of the transaction, after those in flight have ended';
+
+CREATE FUNCTION vqueue._position(queue_id uuid, ticket bigint) RETURNS bigint
+    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_position_of_ticket_by_id';
+COMMENT ON FUNCTION vqueue._position(uuid, bigint) IS
+    'internal: position of a ticket, for the view sessions';
+
+CREATE FUNCTION vqueue._check_settings(name text, description text, release_rate_per_minute int,
+                                       max_concurrent_users int, burst int, max_waiting int) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF name = '' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'queue name must not be empty',
+            HINT = 'Give the queue a name of 1 to 200 bytes.';
+    END IF;
+    IF octet_length(name) > 200 THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'queue name is too long',
+            DETAIL = format('The name has %s bytes, the limit is 200.', octet_length(name)),
+            HINT = 'Choose a shorter name and put the rest into the description.';
+    END IF;
+    IF name ~ '[[:cntrl:]]' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'queue name must not contain control characters',
+            HINT = 'Use printable characters.';
+    END IF;
+    IF name ~* '^\{?[0-9a-f]{4}-?([0-9a-f]{4}-?){6}[0-9a-f]{4}\}?$' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('queue name "%s" looks like an id', name),
+            DETAIL = 'Functions take a queue by its name or its id, so a name must not be a uuid.',
+            HINT = 'Choose another name.';
+    END IF;
+    IF octet_length(description) > 10000 THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'queue description is too long',
+            DETAIL = format('The description has %s bytes, the limit is 10000.', octet_length(description)),
+            HINT = 'Shorten the description.';
+    END IF;
+    IF release_rate_per_minute NOT BETWEEN 1 AND 10000000 THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('release_rate_per_minute %s is out of range', release_rate_per_minute),
+            DETAIL = 'The rate must be between 1 and 10000000 releases a minute.',
+            HINT = 'To let nobody in, call vqueue.pause().';
+    END IF;
+    IF max_concurrent_users NOT BETWEEN 1 AND 100000000 THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('max_concurrent_users %s is out of range', max_concurrent_users),
+            DETAIL = 'The cap must be between 1 and 100000000 sessions.',
+            HINT = 'To let nobody in, call vqueue.pause().';
+    END IF;
+    IF burst NOT BETWEEN 0 AND 1000000 THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('burst %s is out of range', burst),
+            DETAIL = 'The burst must be between 1 and 1000000 releases, or 0.',
+            HINT = 'Use 0 to have it follow the rate: a tenth of a second''s worth, at least 1.';
+    END IF;
+    IF max_waiting NOT BETWEEN 0 AND 1000000000 THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('max_waiting %s is out of range', max_waiting),
+            DETAIL = 'The limit must be between 1 and 1000000000 sessions, or 0.',
+            HINT = 'Use 0 for no limit.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION vqueue._check_settings(text, text, int, int, int, int) IS
+    'internal: complains of a bad queue setting; a null is not looked at';
+
+CREATE FUNCTION vqueue.create_queue(name text, release_rate_per_minute int = 10, max_concurrent_users int = 100,
+                                    description text = NULL, burst int = 0, max_waiting int = 0,
+                                    state text = 'open') RETURNS uuid
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    new_id uuid;
+BEGIN
+    IF name IS NULL OR release_rate_per_minute IS NULL OR max_concurrent_users IS NULL
+       OR burst IS NULL OR max_waiting IS NULL OR state IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+            MESSAGE = 'queue settings must not be null',
+            DETAIL = 'Only the description of a new queue may be null.',
+            HINT = 'Leave an argument out to get its default.';
+    END IF;
+    PERFORM vqueue._check_settings(name, description, release_rate_per_minute, max_concurrent_users,
+                                   burst, max_waiting);
+    IF state NOT IN ('open', 'paused', 'draining', 'closed') THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('queue state "%s" is not known', state),
+            HINT = 'Use open, paused, draining or closed.';
+    END IF;
+    INSERT INTO vqueue.queues (tenant_id, name, description, release_rate_per_minute, max_concurrent_users,
+                               burst, max_waiting, state)
+    VALUES (vqueue._tenant(), name, description, release_rate_per_minute, max_concurrent_users,
+            burst, max_waiting, state)
+    ON CONFLICT ON CONSTRAINT queues_tenant_id_name_key DO NOTHING
+    RETURNING id INTO new_id;
+    IF new_id IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
+            MESSAGE = format('queue "%s" already exists', name),
+            HINT = 'Choose another name, or change the existing queue with vqueue.alter_queue().';
+    END IF;
+    RETURN new_id;
+END
+$$;
+COMMENT ON FUNCTION vqueue.create_queue(text, int, int, text, int, int, text) IS
+    'creates a queue in the current tenant and returns its id. Rate in releases a minute (1 to 10000000), cap in '
+    'sessions (1 to 100000000), burst in releases (0: a tenth of a second''s worth), max_waiting in sessions (0: no limit). '
+    'Errors: 42710 name taken; 22023 out of range; 22004 a null; 53200 vqueue.memory_limit reached';
+
+CREATE FUNCTION vqueue.alter_queue(queue text, release_rate_per_minute int = NULL, max_concurrent_users int = NULL,
+                                   description text = NULL, burst int = NULL, max_waiting int = NULL,
+                                   name text = NULL) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    wanted uuid := vqueue._queue(queue);
+BEGIN
+    PERFORM vqueue._check_settings(name, description, release_rate_per_minute, max_concurrent_users,
+                                   burst, max_waiting);
+    IF name IS NOT NULL AND EXISTS (SELECT FROM vqueue.queues q
+                                     WHERE q.tenant_id = vqueue._tenant() AND q.name = alter_queue.name
+                                       AND q.id <> wanted) THEN
+        RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
+            MESSAGE = format('queue "%s" already exists', name),
+            HINT = 'Choose another name.';
+    END IF;
+    UPDATE vqueue.queues q
+       SET name = coalesce(alter_queue.name, q.name),
+           description = coalesce(alter_queue.description, q.description),
+           release_rate_per_minute = coalesce(alter_queue.release_rate_per_minute, q.release_rate_per_minute),
+           max_concurrent_users = coalesce(alter_queue.max_concurrent_users, q.max_concurrent_users),
+           burst = coalesce(alter_queue.burst, q.burst),
+           max_waiting = coalesce(alter_queue.max_waiting, q.max_waiting)
+     WHERE q.id = wanted;
+END
+$$;
+COMMENT ON FUNCTION vqueue.alter_queue(text, int, int, text, int, int, text) IS
+    'changes settings of a queue while it runs, from the next release on; null leaves one as it is. Units as in create_queue. '
+    'A cap below the present number inside sends nobody away: it lets nobody in until enough have gone. '
+    'Errors: 42704 unknown queue; 42710 name taken; 22023 out of range';
+
+CREATE FUNCTION vqueue.drop_queue(queue text, force bool = false) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    wanted uuid := vqueue._queue(queue);
+    live bigint;
+BEGIN
+    PERFORM vqueue._lock_queue(wanted);
+    IF force IS NOT TRUE THEN
+        SELECT count(*) INTO live FROM vqueue.user_sessions s
+         WHERE s.queue_id = wanted AND s.left_at IS NULL;
+        IF live > 0 THEN
+            RAISE EXCEPTION USING ERRCODE = 'object_in_use',
+                MESSAGE = format('queue "%s" is in use', queue),
+                DETAIL = format('It has %s live sessions.', live),
+                HINT = 'Close it and wait until they have gone, or call vqueue.drop_queue(queue, force => true).';
+        END IF;
+    END IF;
+    DELETE FROM vqueue.queues q WHERE q.id = wanted;
+END
+$$;
+COMMENT ON FUNCTION vqueue.drop_queue(text, bool) IS
+    'drops a queue with all its sessions, finished ones too; refuses while any is live, unless forced. '
+    'Waits for joins in flight. Errors: 55006 live sessions; 42704 unknown queue';
+
+CREATE FUNCTION vqueue._set_state(queue text, new_state text) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    wanted uuid := vqueue._queue(queue);
+BEGIN
+    UPDATE vqueue.queues q SET state = new_state
+     WHERE q.id = wanted AND q.state <> new_state;
+END
+$$;
+COMMENT ON FUNCTION vqueue._set_state(text, text) IS 'internal: the one step behind open, pause, drain and close';
+
+CREATE FUNCTION vqueue.open(queue text) RETURNS void
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT vqueue._set_state(queue, 'open') $$;
+COMMENT ON FUNCTION vqueue.open(text) IS 'opens a queue: joins and releases. Errors: 42704 unknown queue';
+CREATE FUNCTION vqueue.pause(queue text) RETURNS void
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT vqueue._set_state(queue, 'paused') $$;
+COMMENT ON FUNCTION vqueue.pause(text) IS
+    'pauses a queue: joins go on, nobody is released but by vqueue.release(). Errors: 42704 unknown queue';
+CREATE FUNCTION vqueue.drain(queue text) RETURNS void
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT vqueue._set_state(queue, 'draining') $$;
+COMMENT ON FUNCTION vqueue.drain(text) IS
+    'drains a queue: no new joins, those who wait are still released. Errors: 42704 unknown queue';
+CREATE FUNCTION vqueue.close(queue text) RETURNS void
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT vqueue._set_state(queue, 'closed') $$;
+COMMENT ON FUNCTION vqueue.close(text) IS
+    'closes a queue: neither joins nor releases; places are kept. Errors: 42704 unknown queue';
+
+CREATE FUNCTION vqueue.resume(queue text) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    wanted uuid := vqueue._queue(queue);
+BEGIN
+    IF EXISTS (SELECT FROM vqueue.queues q WHERE q.id = wanted AND q.state IN ('draining', 'closed')) THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('queue "%s" is not paused', queue),
+            DETAIL = 'Only a paused queue is resumed.',
+            HINT = 'Call vqueue.open() to open a draining or closed queue.';
+    END IF;
+    PERFORM vqueue._set_state(queue, 'open');
+END
+$$;
+COMMENT ON FUNCTION vqueue.resume(text) IS
+    'opens a paused queue again; harmless on an open one. Errors: 55000 draining or closed; 42704 unknown queue';
+
+CREATE FUNCTION vqueue.release(queue text, n int) RETURNS int
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_release';
+COMMENT ON FUNCTION vqueue.release(text, int) IS
+    'lets up to n waiting sessions in by hand, within the cap, and returns how many. They go past the rate at once, and the '
+    'rate makes up for them afterwards. Works on a paused queue. '
+    'Errors: 55000 the queue is closed; 22023 n is not between 1 and 1000000; 42704 unknown queue; 22004 a null';
+
+CREATE FUNCTION vqueue.remove(session uuid, reason text = NULL) RETURNS vqueue.place
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_remove';
+COMMENT ON FUNCTION vqueue.remove(uuid, text) IS
+    'an operator ends a live session, with a reason. On a finished one: a notice, no change. '
+    'Errors: 42704 unknown session; 22004 null; 22023 over-long reason';
+
+/* --------------------------------------------------------------- watchers */
+
+CREATE FUNCTION vqueue._counters(OUT queue_id uuid, OUT waiting bigint, OUT serving bigint, OUT head bigint,
+                                 OUT last_ticket bigint, OUT released_last_minute int, OUT released bigint,
+                                 OUT estimated_wait interval, OUT failures int, OUT last_error text)
+    RETURNS SETOF record
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'vqueue_counters';
+COMMENT ON FUNCTION vqueue._counters() IS 'internal: figures of every queue from memory, on a standby from the tables';
+
+CREATE VIEW vqueue.overview AS
+    SELECT q.name AS queue, q.id, q.state, c.waiting, c.serving, q.max_concurrent_users, q.release_rate_per_minute,
+           c.released_last_minute, c.released, c.head, c.last_ticket, c.estimated_wait, c.failures, c.last_error
+      FROM vqueue.queues q
+      LEFT JOIN vqueue._counters() c ON c.queue_id = q.id
+     WHERE q.tenant_id = vqueue._tenant()
+     ORDER BY q.name;
+COMMENT ON VIEW vqueue.overview IS
+    'one line a queue of the current tenant: head is the ticket next in line, released counts since the server''s start, '
+    'estimated_wait is a newcomer''s, failures and last_error tell of a queue whose release step fails';
+
+CREATE VIEW vqueue.sessions AS
+    SELECT q.name AS queue, s.*, vqueue._position(s.queue_id, s.ticket) AS position
+      FROM vqueue.user_sessions s
+      JOIN vqueue.queues q ON q.id = s.queue_id
+     WHERE q.tenant_id = vqueue._tenant();
+COMMENT ON VIEW vqueue.sessions IS 'user_sessions of the current tenant with the queue''s name and the live position';
+
+CREATE FUNCTION vqueue.channel(queue text = NULL) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN queue IS NULL THEN 'vqueue'
+                ELSE (SELECT CASE WHEN t.name = 'default' AND octet_length(q.name) <= 56
+                                  THEN 'vqueue_' || q.name ELSE 'vqueue_' || q.id END
+                        FROM vqueue.queues q JOIN vqueue.tenants t ON t.id = q.tenant_id
+                       WHERE q.id = vqueue._queue(queue)) END
+$$;
+COMMENT ON FUNCTION vqueue.channel(text) IS
+    'the channel to LISTEN on for a queue''s events; without an argument the one for all queues. It is vqueue_<name> in the '
+    'tenant default while the name has at most 56 bytes, otherwise vqueue_<queue id>. Errors: 42704 unknown queue';
+
+CREATE FUNCTION vqueue.check(OUT queue text, OUT what text, OUT in_memory text, OUT in_table text) RETURNS SETOF record
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'vqueue_check';
+COMMENT ON FUNCTION vqueue.check() IS
+    'compares memory with the tables, for all tenants, and returns each difference that lasts: no row means all is right. '
+    'Locks nobody out. On a standby there is no memory, hence no row';
+
+CREATE FUNCTION vqueue.rebuild() RETURNS bigint
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_rebuild';
+COMMENT ON FUNCTION vqueue.rebuild() IS
+    'builds memory anew from the tables and returns the number of live sessions. Who joins or polls meanwhile waits. '
+    'Errors: 53200 vqueue.memory_limit reached; 55000 called in a transaction that changed sessions';
+
+CREATE FUNCTION vqueue.memory(OUT used bigint, OUT memory_limit bigint, OUT queues int, OUT databases int)
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_memory';
+COMMENT ON FUNCTION vqueue.memory() IS
+    'shared memory of the lines: bytes used and allowed on this server, queues of all databases, databases';
+
+CREATE FUNCTION vqueue._worker(OUT launcher_pid int, OUT pid int, OUT last_round timestamptz, OUT rounds bigint,
+                               OUT refused bool, OUT line text)
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_worker_state';
+COMMENT ON FUNCTION vqueue._worker() IS 'internal: launcher and worker of this database, for health';
+
+CREATE FUNCTION vqueue.health(OUT "check" text, OUT status text, OUT value text, OUT detail text, OUT hint text)
+    RETURNS SETOF record
+    LANGUAGE sql VOLATILE ROWS 5 SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT 'role', 'ok', CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END,
+           CASE WHEN pg_is_in_recovery() THEN 'Positions are read from the tables; nobody is let in here.' END, NULL
+    UNION ALL
+    SELECT 'launcher', CASE WHEN w.launcher_pid IS NULL THEN 'fail' ELSE 'ok' END, w.launcher_pid::text,
+           CASE WHEN w.launcher_pid IS NULL THEN 'The vqueue launcher does not run.' END,
+           CASE WHEN w.launcher_pid IS NULL THEN 'Raise max_worker_processes and restart the server.' END
+      FROM vqueue._worker() w WHERE NOT pg_is_in_recovery()
+    UNION ALL
+    SELECT 'worker', CASE WHEN w.pid IS NULL THEN 'fail' ELSE 'ok' END, w.pid::text,
+           CASE WHEN w.refused THEN 'The server had no free worker slot for this database.'
+                WHEN w.pid IS NULL THEN 'No vqueue worker runs in this database, so nobody is let in.' END,
+           CASE WHEN w.refused THEN 'Raise max_worker_processes and restart the server.'
+                WHEN w.pid IS NULL THEN 'The launcher starts one within seconds; see the server log if it does not.' END
+      FROM vqueue._worker() w WHERE NOT pg_is_in_recovery()
+    UNION ALL
+    SELECT 'line', CASE w.line WHEN 'ready' THEN 'ok' ELSE 'warn' END, w.line,
+           CASE w.line WHEN 'ready' THEN NULL ELSE 'Memory is not built yet from the tables.' END,
+           CASE w.line WHEN 'ready' THEN NULL ELSE 'It is built on first use; call vqueue.rebuild() to have it now.' END
+      FROM vqueue._worker() w WHERE NOT pg_is_in_recovery()
+    UNION ALL
+    SELECT 'memory', CASE WHEN m.used > 0.9 * m.memory_limit THEN 'fail' WHEN m.used > 0.7 * m.memory_limit THEN 'warn' ELSE 'ok' END,
+           format('%s of %s', pg_size_pretty(m.used), pg_size_pretty(m.memory_limit)),
+           CASE WHEN m.used > 0.7 * m.memory_limit THEN 'Joins fail when the limit is reached.' END,
+           CASE WHEN m.used > 0.7 * m.memory_limit THEN 'Raise vqueue.memory_limit and reload the configuration.' END
+      FROM vqueue.memory() m
+    UNION ALL
+    SELECT 'queues', CASE WHEN count(*) FILTER (WHERE c.failures > 0) > 0 THEN 'fail' ELSE 'ok' END,
+           format('%s backed off', count(*) FILTER (WHERE c.failures > 0)),
+           max(c.last_error) FILTER (WHERE c.failures > 0),
+           CASE WHEN count(*) FILTER (WHERE c.failures > 0) > 0
+                THEN 'See last_error in vqueue.overview; the worker tries again by itself.' END
+      FROM vqueue._counters() c
+$$;
+COMMENT ON FUNCTION vqueue.health() IS
+    'one row a check: status is ok, warn or fail; hint says how to mend what is not ok';
+
+/* The launcher starts a worker here once this transaction has committed. */
+CREATE FUNCTION vqueue._extension_changed() RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vqueue_extension_changed';
+COMMENT ON FUNCTION vqueue._extension_changed() IS
+    'internal: has the launcher look whether this database needs a worker';
+SELECT vqueue._extension_changed();
+
+/* ------------------------------------------------------------- privileges */
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA vqueue FROM PUBLIC;
+REVOKE ALL ON TYPE vqueue.place FROM PUBLIC;

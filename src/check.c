@@ -1,0 +1,394 @@
+/*
+ * check.c
+ *		Memory held against the tables.
+ *
+ * check() builds a line of its own from the tables, by the loader's scan, and
+ * compares it with the shared one.  Both move meanwhile, so each difference is
+ * looked at again, ticket by ticket, and reported only if it lasts.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "pending.h"
+#include "pgstat.h"
+#include "rebuild.h"
+#include "storage/proc.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+/* A difference is believed when it was seen this often, so many milliseconds apart. */
+#define LOOKS 20
+#define LOOK_DELAY 10
+
+/* Differences reported of one queue at the most. */
+#define MAX_REPORTED 1000
+
+/* A queue by the tables. */
+typedef struct Expected
+{
+	pg_uuid_t	id;				/* key */
+	VqSettings	settings;
+	VqLine		line;
+} Expected;
+
+typedef struct Check
+{
+	ReturnSetInfo *rsinfo;
+	HTAB	   *expected;
+	VqArena		arena;			/* of the expected lines */
+} Check;
+
+/* ---- a private arena ---- */
+
+static VqRef
+private_alloc(void *ctx, size_t size)
+{
+	return (VqRef) MemoryContextAllocExtended(ctx, size, MCXT_ALLOC_HUGE);
+}
+
+static void
+private_free(void *ctx, VqRef ref, size_t size)
+{
+	pfree((void *) ref);
+}
+
+static void *
+private_addr(void *ctx, VqRef ref)
+{
+	return (void *) ref;
+}
+
+/* ---- what the tables say ---- */
+
+static void
+expect_queue(const pg_uuid_t *id, const VqSettings *settings, void *arg)
+{
+	Check	   *check = arg;
+	bool		found;
+	Expected   *expected = hash_search(check->expected, id, HASH_ENTER, &found);
+
+	expected->settings = *settings;
+	memset(&expected->line, 0, sizeof(VqLine));
+}
+
+static void
+expect_session(const VqRow *row, void *arg)
+{
+	Check	   *check = arg;
+	Expected   *expected = hash_search(check->expected, &row->queue_id, HASH_FIND, NULL);
+
+	if (expected == NULL)
+		return;
+	vq_line_reserve(&expected->line, &check->arena, row->ticket);
+	vq_line_set(&expected->line, &check->arena, vq_row_kind(row), row->ticket);
+}
+
+static void
+read_tables(Check *check)
+{
+	HASHCTL		ctl = {0};
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	ctl.keysize = sizeof(pg_uuid_t);
+	ctl.entrysize = sizeof(Expected);
+	ctl.hcxt = CurrentMemoryContext;
+	check->expected = hash_create("vqueue check", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	vq_scan_queues(snapshot, expect_queue, check);
+	vq_scan_live(snapshot, expect_session, check);
+	UnregisterSnapshot(snapshot);
+}
+
+/* ---- reporting ---- */
+
+static void
+report(Check *check, const char *queue, const char *what, const char *in_memory, const char *in_table)
+{
+	Datum		values[4];
+	bool		nulls[4] = {false};
+
+	values[0] = CStringGetTextDatum(queue);
+	values[1] = CStringGetTextDatum(what);
+	values[2] = CStringGetTextDatum(in_memory);
+	values[3] = CStringGetTextDatum(in_table);
+	tuplestore_putvalues(check->rsinfo->setResult, check->rsinfo->setDesc, values, nulls);
+}
+
+static void
+pause_briefly(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 LOOK_DELAY, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+}
+
+/* ---- tickets ---- */
+
+static const char *
+kind_text(int kind)
+{
+	return kind < 0 ? "not live" : kind == VQ_INSIDE ? "inside" :
+		psprintf("waiting, %s", vq_lane_names[kind]);
+}
+
+/* What memory has of a ticket; *held if that is not committed. */
+static int
+kind_in_memory(VqQueue *queue, int64 ticket, bool *held)
+{
+	int			kind;
+
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	kind = vq_line_lane(&queue->line, vq_arena(), ticket);
+	if (kind < 0 && vq_line_test(&queue->line, vq_arena(), VQ_INSIDE, ticket))
+		kind = VQ_INSIDE;
+	*held = vq_line_test(&queue->line, vq_arena(), VQ_HELD, ticket);
+	LWLockRelease(&queue->lock);
+	return kind;
+}
+
+static int
+kind_in_table(const pg_uuid_t *id, int64 ticket)
+{
+	VqRow		row;
+
+	return vq_fetch_ticket(id, ticket, NULL, &row) ? vq_row_kind(&row) : -1;
+}
+
+/* Look again at a ticket that differed; true if it went on to. */
+static bool
+still_differs(VqQueue *queue, const pg_uuid_t *id, int64 ticket, int *in_memory, int *in_table)
+{
+	for (int look = 0; look < LOOKS; look++)
+	{
+		bool		held;
+
+		*in_table = kind_in_table(id, ticket);
+		*in_memory = kind_in_memory(queue, ticket, &held);
+		if (held || *in_memory == *in_table)
+			return false;
+		pause_briefly();
+	}
+	return true;
+}
+
+static void
+check_ticket(Check *check, VqQueue *queue, const Expected *expected, int64 ticket, int *reported)
+{
+	int			in_memory;
+	int			in_table;
+
+	if (*reported >= MAX_REPORTED || !still_differs(queue, &expected->id, ticket, &in_memory, &in_table))
+		return;
+	(*reported)++;
+	report(check, expected->settings.name, psprintf("ticket " INT64_FORMAT, ticket),
+		   kind_text(in_memory), kind_text(in_table));
+}
+
+/* Compare the bits of one kind, in the order of tickets. */
+static void
+check_kind(Check *check, VqQueue *queue, Expected *expected, VqKind kind, int *reported)
+{
+	int64		mine[256];
+	int64		theirs[256];
+	int64		from = 1;
+	int			n;
+
+	do
+	{
+		int			m;
+		int64		end;
+
+		LWLockAcquire(&queue->lock, LW_SHARED);
+		m = vq_line_collect(&queue->line, vq_arena(), kind, from, mine, lengthof(mine));
+		LWLockRelease(&queue->lock);
+		n = vq_line_collect(&expected->line, &check->arena, kind, from, theirs, lengthof(theirs));
+
+		/* Both lists are complete up to here. */
+		end = Min(m == lengthof(mine) ? mine[m - 1] : PG_INT64_MAX,
+				  n == lengthof(theirs) ? theirs[n - 1] : PG_INT64_MAX);
+		for (int i = 0, j = 0; (i < m && mine[i] <= end) || (j < n && theirs[j] <= end);)
+		{
+			int64		a = i < m ? mine[i] : PG_INT64_MAX;
+			int64		b = j < n ? theirs[j] : PG_INT64_MAX;
+
+			if (a != b)
+				check_ticket(check, queue, expected, Min(a, b), reported);
+			i += a <= b;
+			j += b <= a;
+		}
+		CHECK_FOR_INTERRUPTS();
+		from = end == PG_INT64_MAX ? end : end + 1;
+	} while (from != PG_INT64_MAX);
+}
+
+/* ---- queues ---- */
+
+static char *
+settings_text(const VqSettings *settings)
+{
+	return psprintf("%s, %s, rate %d, cap %d, burst %d, max_waiting %d, tenant %s",
+					settings->name, vq_state_name(settings->state), settings->rate_per_minute,
+					settings->max_concurrent_users, settings->burst, settings->max_waiting,
+					vq_uuid_text(&settings->tenant_id));
+}
+
+static bool
+settings_in_table(const pg_uuid_t *id, VqSettings *settings)
+{
+	bool		found;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	found = vq_fetch_queue(id, settings);
+	PopActiveSnapshot();
+	return found;
+}
+
+static void
+check_settings(Check *check, VqQueue *queue, const pg_uuid_t *id)
+{
+	char	   *in_memory = NULL;
+	char	   *in_table = NULL;
+	VqSettings	settings;
+	char		name[VQ_NAME_SIZE];
+
+	for (int look = 0; look < LOOKS; look++)
+	{
+		if (!settings_in_table(id, &settings))
+			return;				/* dropped meanwhile */
+		strlcpy(name, settings.name, VQ_NAME_SIZE);
+		in_table = settings_text(&settings);
+		LWLockAcquire(&queue->lock, LW_SHARED);
+		settings = queue->settings;
+		LWLockRelease(&queue->lock);
+		in_memory = settings_text(&settings);
+		if (strcmp(in_memory, in_table) == 0)
+			return;
+		pause_briefly();
+	}
+	report(check, name, "settings", in_memory, in_table);
+}
+
+static void
+check_missing(Check *check, const Expected *expected)
+{
+	VqSettings	settings;
+
+	for (int look = 0; look < LOOKS; look++)
+	{
+		if (vq_find_queue(&expected->id) != NULL || !settings_in_table(&expected->id, &settings))
+			return;
+		pause_briefly();
+	}
+	report(check, expected->settings.name, "queue", "missing", "there");
+}
+
+static void
+check_queue(Check *check, Expected *expected)
+{
+	VqQueue    *queue = vq_find_queue(&expected->id);
+	int			reported = 0;
+
+	if (queue == NULL)
+	{
+		check_missing(check, expected);
+		return;
+	}
+	check_settings(check, queue, &expected->id);
+	for (int kind = 0; kind <= VQ_INSIDE; kind++)
+		check_kind(check, queue, expected, kind, &reported);
+}
+
+/* Queues in memory without a row. */
+static void
+check_surplus(Check *check, VqDatabase *db)
+{
+	int			n;
+	VqQueue   **queues = vq_list_queues(db, &n);
+
+	for (int i = 0; i < n; i++)
+	{
+		VqQueue    *queue = queues[i];
+		VqSettings	settings;
+		pg_uuid_t	id;
+		bool		live;
+		bool		surplus = true;
+
+		for (int look = 0; look < LOOKS && surplus; look++)
+		{
+			LWLockAcquire(&queue->lock, LW_SHARED);
+			id = queue->id;
+			live = queue->dboid == MyDatabaseId && !queue->nascent && !queue->gone;
+			LWLockRelease(&queue->lock);
+			surplus = live && !settings_in_table(&id, &settings);
+			if (surplus)
+				pause_briefly();
+		}
+		if (surplus)
+			report(check, vq_uuid_text(&id), "queue", "there", "missing");
+	}
+}
+
+PG_FUNCTION_INFO_V1(vqueue_check);
+Datum
+vqueue_check(PG_FUNCTION_ARGS)
+{
+	Check		check = {0};
+	HASH_SEQ_STATUS status;
+	Expected   *expected;
+	VqDatabase *db;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (RecoveryInProgress())
+		return (Datum) 0;		/* there is no memory to compare */
+	if (vq_has_pending())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot check in a transaction that has changed queues or sessions"),
+				 errdetail("Memory follows its changes when it commits."),
+				 errhint("Commit first.")));
+	db = vq_ready();
+	check.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	check.arena.alloc = private_alloc;
+	check.arena.free = private_free;
+	check.arena.addr = private_addr;
+	check.arena.ctx = AllocSetContextCreate(CurrentMemoryContext, "vqueue check", ALLOCSET_DEFAULT_SIZES);
+	read_tables(&check);
+
+	hash_seq_init(&status, check.expected);
+	while ((expected = hash_seq_search(&status)) != NULL)
+		check_queue(&check, expected);
+	check_surplus(&check, db);
+	MemoryContextDelete(check.arena.ctx);
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(vqueue_rebuild);
+Datum
+vqueue_rebuild(PG_FUNCTION_ARGS)
+{
+	int			n;
+	int64		sessions = 0;
+	VqQueue   **queues;
+
+	PreventCommandDuringRecovery("vqueue.rebuild()");
+	if (vq_has_pending())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot rebuild in a transaction that has changed queues or sessions"),
+				 errdetail("Its own changes are not committed yet."),
+				 errhint("Commit first.")));
+	vq_demand_rebuild();
+	queues = vq_list_queues(vq_database(), &n);
+	for (int i = 0; i < n; i++)
+	{
+		LWLockAcquire(&queues[i]->lock, LW_SHARED);
+		sessions += vq_standing(queues[i]) + queues[i]->line.count[VQ_INSIDE];
+		LWLockRelease(&queues[i]->lock);
+	}
+	PG_RETURN_INT64(sessions);
+}

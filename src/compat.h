@@ -1,0 +1,77 @@
+/*
+ * compat.h
+ *		Where the supported major versions of PostgreSQL differ, and only here.
+ */
+#ifndef VQ_COMPAT_H
+#define VQ_COMPAT_H
+
+#include "catalog/pg_database.h"
+#include "lib/dshash.h"
+#include "storage/lwlock.h"
+#include "utils/acl.h"
+#include "utils/wait_event.h"
+
+#if PG_VERSION_NUM < 150000
+#error "vqueue needs PostgreSQL 15 or newer"
+#endif
+
+/* 17 gave dshash a copy function. */
+static inline dshash_parameters
+vq_dshash_parameters(size_t key_size, size_t entry_size, int tranche_id)
+{
+	dshash_parameters params;
+
+	memset(&params, 0, sizeof(params));
+	params.key_size = key_size;
+	params.entry_size = entry_size;
+	params.compare_function = dshash_memcmp;
+	params.hash_function = dshash_memhash;
+#if PG_VERSION_NUM >= 170000
+	params.copy_function = dshash_memcpy;
+#endif
+	params.tranche_id = tranche_id;
+	return params;
+}
+
+/* 17 gave extensions wait events with names. */
+static inline uint32
+vq_wait_event(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+/* 19 names a tranche when its id is taken. */
+static inline int
+vq_new_tranche(const char *name)
+{
+#if PG_VERSION_NUM >= 190000
+	return LWLockNewTrancheId(name);
+#else
+	return LWLockNewTrancheId();
+#endif
+}
+
+static inline void
+vq_register_tranche(int tranche_id, const char *name)
+{
+#if PG_VERSION_NUM < 190000
+	LWLockRegisterTranche(tranche_id, name);
+#endif
+}
+
+/* 16 made one function of the many that check ownership. */
+static inline bool
+vq_owns_database(Oid dboid, Oid userid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, dboid, userid);
+#else
+	return pg_database_ownercheck(dboid, userid);
+#endif
+}
+
+#endif							/* VQ_COMPAT_H */

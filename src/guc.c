@@ -1,0 +1,42 @@
+/*
+ * guc.c
+ *		The settings of vqueue.
+ */
+#include "postgres.h"
+
+#include "guc.h"
+#include "utils/guc.h"
+
+char	   *vq_tenant = NULL;
+int			vq_memory_limit = 1024;
+int			vq_release_batch = 10000;
+
+void
+vq_guc_init(void)
+{
+	DefineCustomStringVariable("vqueue.tenant",
+							   "Name of the tenant whose queues this session sees.",
+							   NULL,
+							   &vq_tenant,
+							   "default",
+							   PGC_USERSET,
+							   0,
+							   NULL, NULL, NULL);
+	DefineCustomIntVariable("vqueue.memory_limit",
+							"Shared memory that the lines of all databases may take together.",
+							"Joins fail with out_of_memory beyond it; the tables stay right.",
+							&vq_memory_limit,
+							1024, 1, 1024 * 1024,
+							PGC_SIGHUP,
+							GUC_UNIT_MB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("vqueue.release_batch",
+							"Sessions that the worker releases in one transaction at the most.",
+							NULL,
+							&vq_release_batch,
+							10000, 1, 100000,
+							PGC_SIGHUP,
+							0,
+							NULL, NULL, NULL);
+	MarkGUCPrefixReserved("vqueue");
+}

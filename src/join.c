@@ -1,0 +1,392 @@
+/*
+ * join.c
+ *		Joining a queue, one user or many.
+ *
+ * A ticket is reserved in memory first, then the row is written.  The unique
+ * index of live sessions decides who was first when one user joins twice: the
+ * later gets the earlier's session back, and its own ticket is void.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "pending.h"
+#include "place.h"
+#include "queue.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "uuid7.h"
+
+#define MAX_USER_TEXT 1000
+
+/* The queue that is joined. */
+typedef struct Target
+{
+	VqQueue    *queue;
+	pg_uuid_t	id;
+	VqSettings	settings;
+	VqKind		lane;
+} Target;
+
+/* ---- arguments ---- */
+
+static VqKind
+lane_argument(FunctionCallInfo fcinfo, int n)
+{
+	text	   *name;
+	int			lane;
+
+	if (PG_ARGISNULL(n))
+		vq_null_argument("priority");
+	name = PG_GETARG_TEXT_PP(n);
+	lane = vq_parse_lane(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+	if (lane < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("priority \"%s\" is not known", text_to_cstring(name)),
+				 errhint("Use low, normal, high or vip.")));
+	return lane;
+}
+
+static void
+check_user_text(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	Size		size;
+
+	if (PG_ARGISNULL(n))
+		return;
+	size = VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(n));
+	if (size > MAX_USER_TEXT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s is too long", name),
+				 errdetail("It has %zu bytes, the limit is %d.", size, MAX_USER_TEXT),
+				 errhint("Shorten it.")));
+}
+
+/* Find the queue and keep it from being dropped until our transaction ends. */
+static void
+get_target(FunctionCallInfo fcinfo, const char *function, int lane_argno, Target *target)
+{
+	PreventCommandIfReadOnly(function);
+	if (PG_ARGISNULL(0))
+		vq_null_argument("queue");
+	target->lane = lane_argument(fcinfo, lane_argno);
+	target->queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &target->id);
+	vq_lock_against_drop(&target->id);
+	vq_settings_of(target->queue, &target->settings);
+}
+
+/* ---- refusals ---- */
+
+static bool
+admits(const Target *target)
+{
+	return (target->settings.state & VQ_JOINS) != 0;
+}
+
+static void
+refuse_state(const Target *target)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("queue \"%s\" admits nobody", target->settings.name),
+			 errdetail("Its state is %s.", vq_state_name(target->settings.state)),
+			 errhint("An operator opens it with vqueue.open().")));
+}
+
+/* Whether n more would be too many. */
+static bool
+overfull(const Target *target, int n)
+{
+	bool		full;
+
+	if (target->settings.max_waiting == 0)
+		return false;
+	LWLockAcquire(&target->queue->lock, LW_SHARED);
+	full = vq_standing(target->queue) + n > target->settings.max_waiting;
+	LWLockRelease(&target->queue->lock);
+	return full;
+}
+
+static void
+refuse_full(const Target *target)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("queue \"%s\" is full", target->settings.name),
+			 errdetail("No more than %d sessions may wait in it.", target->settings.max_waiting),
+			 errhint("Try again later, or have an operator raise max_waiting with vqueue.alter_queue().")));
+}
+
+/* ---- one user ---- */
+
+/* Issue a ticket for a new row. */
+static void
+prepare_row(const Target *target, const pg_uuid_t *user_id, VqRow *row)
+{
+	vq_make_uuid7(&row->id);
+	row->queue_id = target->id;
+	row->user_id = *user_id;
+	row->lane = target->lane;
+	row->left_at = 0;
+	row->ticket = vq_issue_ticket(target->queue, &target->id, target->lane, admits(target),
+								  &row->joined_at, &row->served_at);
+	row->status = row->served_at != 0 ? VQ_SERVING : VQ_WAITING;
+}
+
+static bool
+insert_row(const VqRow *row, Datum user_name, Datum user_email)
+{
+	Datum		values[10];
+	char		nulls[11] = "          ";
+	VqCaller	caller;
+	uint64		n;
+
+	values[0] = UUIDPGetDatum(&row->id);
+	values[1] = UUIDPGetDatum(&row->queue_id);
+	values[2] = UUIDPGetDatum(&row->user_id);
+	values[3] = Int64GetDatum(row->ticket);
+	values[4] = TimestampTzGetDatum(row->joined_at);
+	values[5] = TimestampTzGetDatum(row->served_at);
+	values[6] = CStringGetTextDatum(vq_status_names[row->status]);
+	values[7] = CStringGetTextDatum(vq_lane_names[row->lane]);
+	values[8] = user_name;
+	values[9] = user_email;
+	nulls[5] = row->served_at == 0 ? 'n' : ' ';
+	nulls[8] = user_name == (Datum) 0 ? 'n' : ' ';
+	nulls[9] = user_email == (Datum) 0 ? 'n' : ' ';
+	n = vq_execute(VQ_INSERT_SESSION, values, nulls, &caller);
+	vq_executed(&caller);
+	return n > 0;
+}
+
+/* Join one user, or find the live session there is. */
+static void
+join_user(const Target *target, const pg_uuid_t *user_id, Datum user_name, Datum user_email,
+		  VqRow *row)
+{
+	for (;;)
+	{
+		bool		full = overfull(target, 1);
+		int			mark = vq_pending_mark();
+
+		CHECK_FOR_INTERRUPTS();
+		if (!admits(target) || full)
+		{
+			if (vq_fetch_live(&target->id, user_id, NULL, row))
+				return;
+			if (full && admits(target))
+				refuse_full(target);
+			refuse_state(target);
+		}
+		prepare_row(target, user_id, row);
+		if (insert_row(row, user_name, user_email))
+			return;
+		vq_drop_unconfirmed(mark);
+		if (vq_fetch_live(&target->id, user_id, NULL, row))
+			return;
+		/* It has ended since; try again. */
+	}
+}
+
+PG_FUNCTION_INFO_V1(vqueue_join);
+Datum
+vqueue_join(PG_FUNCTION_ARGS)
+{
+	Target		target;
+	VqPlace		place;
+
+	if (PG_ARGISNULL(1))
+		vq_null_argument("user_id");
+	check_user_text(fcinfo, 2, "user_name");
+	check_user_text(fcinfo, 3, "user_email");
+	get_target(fcinfo, "vqueue.join()", 4, &target);
+	join_user(&target, PG_GETARG_UUID_P(1),
+			  PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2),
+			  PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3),
+			  &place.row);
+	strlcpy(place.queue, target.settings.name, VQ_NAME_SIZE);
+	vq_locate(&place, true);
+	return vq_place_datum(fcinfo, &place);
+}
+
+/* ---- many users ---- */
+
+/* Write rows with one statement; those not written have their ticket zeroed. */
+static void
+insert_rows(const Target *target, VqRow *rows, int n)
+{
+	enum
+	{
+		IDS, USERS, TICKETS, JOINED, SERVED, ARRAYS
+	};
+	static const Oid types[ARRAYS] = {UUIDOID, UUIDOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Datum	   *columns[ARRAYS];
+	bool	   *nulls = palloc0(n * sizeof(bool));
+	Datum		values[7];
+	VqCaller	caller;
+	uint64		written;
+
+	for (int a = 0; a < ARRAYS; a++)
+		columns[a] = palloc(n * sizeof(Datum));
+	for (int i = 0; i < n; i++)
+	{
+		columns[IDS][i] = UUIDPGetDatum(&rows[i].id);
+		columns[USERS][i] = UUIDPGetDatum(&rows[i].user_id);
+		columns[TICKETS][i] = Int64GetDatum(rows[i].ticket);
+		columns[JOINED][i] = TimestampTzGetDatum(rows[i].joined_at);
+		columns[SERVED][i] = TimestampTzGetDatum(rows[i].served_at);
+		nulls[i] = rows[i].served_at == 0;
+	}
+	values[0] = UUIDPGetDatum(&target->id);
+	values[1] = CStringGetTextDatum(vq_lane_names[target->lane]);
+	for (int a = 0; a < ARRAYS; a++)
+	{
+		int			lower = 1;
+		bool		is_uuid = types[a] == UUIDOID;
+
+		values[a + 2] = PointerGetDatum(construct_md_array(columns[a], a == SERVED ? nulls : NULL, 1, &n, &lower,
+														   types[a], is_uuid ? UUID_LEN : 8,
+														   is_uuid ? false : FLOAT8PASSBYVAL,
+														   is_uuid ? TYPALIGN_CHAR : TYPALIGN_DOUBLE));
+	}
+	written = vq_execute(VQ_INSERT_SESSIONS, values, NULL, &caller);
+
+	/* They come back in the order they were given. */
+	for (int i = 0, w = 0; i < n; i++)
+	{
+		bool		isnull;
+
+		if (w < (int) written &&
+			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[w], SPI_tuptable->tupdesc, 1, &isnull)) == rows[i].ticket)
+			w++;
+		else
+			rows[i].ticket = 0;
+	}
+	vq_executed(&caller);
+}
+
+/* Where not all may join: those who have a live session, all others refused. */
+static bool
+all_have_sessions(const Target *target, const Datum *users, VqRow *rows, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!vq_fetch_live(&target->id, DatumGetUUIDP(users[i]), NULL, &rows[i]))
+			return false;
+	return true;
+}
+
+/* How many of the users have no live session. */
+static int
+count_newcomers(const Target *target, const Datum *users, int n)
+{
+	int			newcomers = 0;
+	VqRow		row;
+
+	for (int i = 0; i < n; i++)
+		if (!vq_fetch_live(&target->id, DatumGetUUIDP(users[i]), NULL, &row))
+			newcomers++;
+	return newcomers;
+}
+
+static void
+join_users(const Target *target, const Datum *users, VqRow *rows, int n)
+{
+	int			mark = vq_pending_mark();
+
+	if (!admits(target))
+	{
+		if (all_have_sessions(target, users, rows, n))
+			return;
+		refuse_state(target);
+	}
+	if (overfull(target, n) && overfull(target, count_newcomers(target, users, n)))
+	{
+		if (all_have_sessions(target, users, rows, n))
+			return;
+		refuse_full(target);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		prepare_row(target, DatumGetUUIDP(users[i]), &rows[i]);
+	}
+	insert_rows(target, rows, n);
+	vq_drop_unconfirmed(mark);
+	for (int i = 0; i < n; i++)
+		if (rows[i].ticket == 0 &&
+			!vq_fetch_live(&target->id, DatumGetUUIDP(users[i]), NULL, &rows[i]))
+			join_user(target, DatumGetUUIDP(users[i]), (Datum) 0, (Datum) 0, &rows[i]);
+}
+
+static int
+users_argument(FunctionCallInfo fcinfo, Datum **users)
+{
+	ArrayType  *array;
+	bool	   *nulls;
+	int			n;
+
+	if (PG_ARGISNULL(1))
+		vq_null_argument("user_ids");
+	array = PG_GETARG_ARRAYTYPE_P(1);
+	deconstruct_array(array, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, users, &nulls, &n);
+	for (int i = 0; i < n; i++)
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("user_ids must not contain nulls"),
+					 errdetail("Element %d is null.", i + 1),
+					 errhint("Leave it out, or use gen_random_uuid() for a user without an id.")));
+	return n;
+}
+
+static void
+put_places(ReturnSetInfo *rsinfo, VqPlace *place, const VqRow *rows, int n)
+{
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "vqueue places",
+													  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(row_context);
+
+	for (int i = 0; i < n; i++)
+	{
+		Datum		values[VQ_PLACE_COLUMNS];
+		bool		nulls[VQ_PLACE_COLUMNS];
+
+		place->row = rows[i];
+		vq_locate(place, true);
+		vq_place_values(place, values, nulls);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		MemoryContextReset(row_context);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(row_context);
+}
+
+PG_FUNCTION_INFO_V1(vqueue_join_many);
+Datum
+vqueue_join_many(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Target		target;
+	Datum	   *users;
+	VqRow	   *rows;
+	VqPlace		place;
+	int			n = users_argument(fcinfo, &users);
+
+	InitMaterializedSRF(fcinfo, 0);
+	get_target(fcinfo, "vqueue.join_many()", 2, &target);
+	if (n == 0)
+		return (Datum) 0;
+	rows = MemoryContextAllocHuge(CurrentMemoryContext, n * sizeof(VqRow));
+	join_users(&target, users, rows, n);
+
+	strlcpy(place.queue, target.settings.name, VQ_NAME_SIZE);
+	put_places(rsinfo, &place, rows, n);
+	return (Datum) 0;
+}

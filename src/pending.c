@@ -1,0 +1,719 @@
+/*
+ * pending.c
+ *		What the current transaction has changed, for memory to follow.
+ *
+ * Operations are kept in an array in the order they were made, each with the
+ * subtransaction that made it.  Those of an aborted (sub)transaction stand at
+ * the end of the array, as a committed subtransaction's pass to its parent.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pending.h"
+#include "table.h"
+#include "utils/memutils.h"
+
+/* Operations applied under one hold of a queue's lock, so that readers get in between. */
+#define OPS_A_LOCK 1024
+
+/* How long a join waits for a worker to raise its queue's ceiling, in milliseconds. */
+#define CEILING_PATIENCE 10000
+
+typedef enum OpType
+{
+	OP_NONE,					/* undone */
+	OP_ADD,						/* a bit that was set when the change was made */
+	OP_REMOVE,					/* a bit to be cleared after the commit */
+	OP_QUEUE,					/* settings to be put in place */
+	OP_QUEUE_GONE,
+	OP_CEILING,
+	OP_NAMES,
+	OP_STALE,
+	OP_EXTENSION
+} OpType;
+
+typedef struct Op
+{
+	VqQueue    *queue;			/* NULL where it concerns the database */
+	union
+	{
+		int64		ticket;		/* ADD, REMOVE */
+		int64		ceiling;	/* CEILING */
+		VqSettings *settings;	/* QUEUE; in TopTransactionContext */
+	}			u;
+	SubTransactionId subid;
+	int			previous;		/* the operation before it of any type above REMOVE, or -1 */
+	uint8		type;
+	uint8		kind;
+	uint8		flags;
+	bool		set:1;			/* ADD: this operation set the bit; QUEUE: made the queue */
+	bool		held:1;			/* ADD: this operation set HELD */
+	bool		raised:1;		/* CEILING: by our own hand */
+} Op;
+
+static Op  *ops = NULL;			/* in TopTransactionContext; NULL outside of changes */
+static int	n_ops = 0;
+static int	max_ops = 0;
+static int	n_unconfirmed = 0;
+static int	confirm_next = 0;	/* where the next confirmation is likely */
+static int	last_rare = -1;		/* the last operation of any type above REMOVE */
+
+bool
+vq_has_pending(void)
+{
+	return n_ops > 0;
+}
+
+int
+vq_pending_mark(void)
+{
+	return n_ops;
+}
+
+/* Make room, so that appending n operations cannot fail. */
+static void
+reserve_ops(int n)
+{
+	if (n_ops + n <= max_ops)
+		return;
+	if (ops == NULL)
+	{
+		max_ops = Max(n, 16);
+		ops = MemoryContextAlloc(TopTransactionContext, max_ops * sizeof(Op));
+	}
+	else
+	{
+		int			wanted = Max(n_ops + n, max_ops * 2);
+
+		ops = repalloc_huge(ops, wanted * sizeof(Op));
+		max_ops = wanted;
+	}
+}
+
+static Op *
+append_op(OpType type, VqQueue *queue)
+{
+	Op		   *op = &ops[n_ops++];
+
+	memset(op, 0, sizeof(*op));
+	op->type = type;
+	op->queue = queue;
+	op->subid = GetCurrentSubTransactionId();
+	op->previous = -1;
+	if (type > OP_REMOVE)
+	{
+		op->previous = last_rare;
+		last_rare = n_ops - 1;
+	}
+	return op;
+}
+
+static Op *
+append_db_op(OpType type)
+{
+	reserve_ops(1);
+	(void) vq_database();
+	return append_op(type, NULL);
+}
+
+static void
+gone_queue(const pg_uuid_t *id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("queue \"%s\" does not exist", vq_uuid_text(id)),
+			 errdetail("It was dropped meanwhile."),
+			 errhint("See vqueue.overview for the queues there are.")));
+}
+
+/* Take the queue's lock, having made sure that it still is this queue. */
+static void
+lock_queue(VqQueue *queue, const pg_uuid_t *id)
+{
+	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+	if (!vq_is_queue(queue, id))
+	{
+		LWLockRelease(&queue->lock);
+		gone_queue(id);
+	}
+}
+
+/* Set a bit under HELD and append its operation; all that can fail is done. */
+static void
+add_bit(VqQueue *queue, VqKind kind, int64 ticket, int flags)
+{
+	Op		   *op = append_op(OP_ADD, queue);
+
+	op->kind = kind;
+	op->flags = flags;
+	op->u.ticket = ticket;
+	op->set = vq_line_set(&queue->line, vq_arena(), kind, ticket);
+	op->held = vq_line_set(&queue->line, vq_arena(), VQ_HELD, ticket);
+	if (flags & VQ_UNCONFIRMED)
+		n_unconfirmed++;
+}
+
+/* ---- tickets ---- */
+
+/* Wait until the worker has raised the ceiling, or raise it if the queue is our own. */
+static void
+wait_for_ceiling(VqQueue *queue, const pg_uuid_t *id, bool nascent, int64 next_ticket)
+{
+	VqDatabase *db = vq_database();
+
+	if (nascent)
+	{
+		/* Nobody else sees the queue; its ceiling commits with it. */
+		vq_write_ceiling(id, next_ticket + 16 * VQ_CEILING_STEP);
+		return;
+	}
+	ConditionVariablePrepareToSleep(&db->changed);
+	for (int waited = 0;; waited += 100)
+	{
+		bool		enough;
+
+		LWLockAcquire(&queue->lock, LW_SHARED);
+		enough = queue->next_ticket <= queue->ceiling || !vq_is_queue(queue, id);
+		LWLockRelease(&queue->lock);
+		if (enough)
+			break;
+		if (waited >= CEILING_PATIENCE)
+		{
+			ConditionVariableCancelSleep();
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("no ticket can be issued"),
+					 errdetail("The vqueue worker of this database has not raised the ticket ceiling of queue \"%s\".",
+							   vq_uuid_text(id)),
+					 errhint("See vqueue.health(); the worker may lack a slot of max_worker_processes.")));
+		}
+		(void) ConditionVariableTimedSleep(&db->changed, 100, PG_WAIT_EXTENSION);
+	}
+	ConditionVariableCancelSleep();
+}
+
+/* Lock the queue with a ticket to issue below its ceiling. */
+static void
+lock_with_ticket(VqQueue *queue, const pg_uuid_t *id)
+{
+	for (;;)
+	{
+		bool		nascent;
+		int64		next;
+
+		lock_queue(queue, id);
+		if (queue->next_ticket <= queue->ceiling)
+			return;
+		nascent = queue->nascent;
+		next = queue->next_ticket;
+		if (!nascent)
+			vq_call_worker(queue, 0);
+		LWLockRelease(&queue->lock);
+		wait_for_ceiling(queue, id, nascent, next);
+	}
+}
+
+/* Whether a newcomer may go straight in; takes the token if so. */
+static bool
+serve_at_once(VqQueue *queue, VqNow now)
+{
+	return (queue->settings.state & VQ_RELEASES) != 0 &&
+		vq_standing(queue) == 0 &&
+		queue->line.count[VQ_INSIDE] < queue->settings.max_concurrent_users &&
+		vq_pacer_take(&queue->pacer, now, 1);
+}
+
+int64
+vq_issue_ticket(VqQueue *queue, const pg_uuid_t *id, VqKind lane, bool may_serve,
+				int64 *joined_at, int64 *served_at)
+{
+	int64		ticket;
+	bool		served;
+	VqNow		now;
+
+	reserve_ops(1);
+	lock_with_ticket(queue, id);
+	ticket = queue->next_ticket;
+	if (!vq_line_reserve(&queue->line, vq_arena(), ticket))
+	{
+		LWLockRelease(&queue->lock);
+		vq_out_of_memory();
+	}
+	queue->next_ticket++;
+	now = vq_now();
+	served = may_serve && serve_at_once(queue, now);
+	if (served)
+		add_bit(queue, VQ_INSIDE, ticket, VQ_PAID | VQ_ANNOUNCE | VQ_UNCONFIRMED);
+	else
+		add_bit(queue, lane, ticket, VQ_UNCONFIRMED);
+	if (!queue->nascent && queue->ceiling - queue->next_ticket < VQ_CEILING_STEP / 2)
+		vq_call_worker(queue, 0);
+	LWLockRelease(&queue->lock);
+
+	*joined_at = now.wall;
+	*served_at = served ? now.wall : 0;
+	return ticket;
+}
+
+int
+vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, int64 from[VQ_LANES], int n,
+				 bool by_hand, int flags, int64 *tickets, int64 *served_at)
+{
+	int64		room;
+	int			found = 0;
+	VqNow		now;
+
+	reserve_ops(n);
+	lock_queue(queue, id);
+	now = vq_now();
+	room = queue->settings.max_concurrent_users - queue->line.count[VQ_INSIDE];
+	if (!by_hand)
+		room = Min(room, vq_pacer_available(&queue->pacer, now));
+	n = Max(Min(n, room), 0);
+	for (int lane = 0; lane < VQ_LANES && found < n; lane++)
+	{
+		int			got = vq_line_select(&queue->line, vq_arena(), lane, from[lane],
+										 tickets + found, n - found);
+
+		if (got > 0)
+			from[lane] = tickets[found + got - 1] + 1;
+		found += got;
+	}
+	vq_pacer_charge(&queue->pacer, now, found);
+	for (int i = 0; i < found; i++)
+		add_bit(queue, VQ_INSIDE, tickets[i], flags | VQ_PAID | VQ_UNCONFIRMED);
+	LWLockRelease(&queue->lock);
+	*served_at = now.wall;
+	return found;
+}
+
+/* ---- undoing ---- */
+
+/* Caller holds the queue's lock.  Never fails. */
+static void
+undo_op(Op *op, VqNow now)
+{
+	VqQueue    *queue = op->queue;
+
+	if (op->type == OP_ADD)
+	{
+		if (op->set)
+			vq_line_clear(&queue->line, vq_arena(), op->kind, op->u.ticket);
+		if (op->held)
+			vq_line_clear(&queue->line, vq_arena(), VQ_HELD, op->u.ticket);
+		if (op->flags & VQ_PAID)
+			vq_pacer_give_back(&queue->pacer, now, 1);
+		if (op->flags & VQ_UNCONFIRMED)
+			n_unconfirmed--;
+	}
+	else if (op->type == OP_QUEUE && op->set)
+		queue->gone = true;
+	else if (op->type == OP_CEILING && queue->nascent)
+		queue->ceiling = 0;		/* too low is safe: it is raised again */
+	op->type = OP_NONE;
+}
+
+/* Undo the last operations down to first, the latest first. */
+static void
+undo_ops(int first)
+{
+	VqNow		now = vq_now();
+
+	for (int i = n_ops - 1; i >= first;)
+	{
+		VqQueue    *queue = ops[i].queue;
+		int			stop = Max(first, i - OPS_A_LOCK + 1);
+
+		if (queue == NULL)
+		{
+			i--;
+			continue;
+		}
+		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+		for (; i >= stop && ops[i].queue == queue; i--)
+			undo_op(&ops[i], now);
+		vq_call_worker(queue, vq_next_due(queue, now, true));
+		LWLockRelease(&queue->lock);
+	}
+	while (last_rare >= first)
+		last_rare = ops[last_rare].previous;
+	n_ops = first;
+	confirm_next = Min(confirm_next, first);
+}
+
+void
+vq_drop_unconfirmed(int mark)
+{
+	VqNow		now = vq_now();
+
+	for (int i = mark; i < n_ops && n_unconfirmed > 0; i++)
+	{
+		VqQueue    *queue = ops[i].queue;
+
+		if (ops[i].type != OP_ADD || (ops[i].flags & VQ_UNCONFIRMED) == 0)
+			continue;
+		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+		undo_op(&ops[i], now);
+		if (!queue->nascent)
+			vq_call_worker(queue, vq_next_due(queue, now, true));
+		LWLockRelease(&queue->lock);
+	}
+}
+
+/* ---- noting ---- */
+
+/* The reservation that a written row confirms, if there is one. */
+static Op *
+find_unconfirmed(VqQueue *queue, VqKind kind, int64 ticket)
+{
+	for (int tried = 0; n_unconfirmed > 0 && tried < n_ops; tried++)
+	{
+		Op		   *op;
+
+		if (confirm_next >= n_ops)
+			confirm_next = 0;
+		op = &ops[confirm_next++];
+		if (op->type == OP_ADD && (op->flags & VQ_UNCONFIRMED) && op->queue == queue &&
+			op->kind == kind && op->u.ticket == ticket)
+			return op;
+	}
+	return NULL;
+}
+
+void
+vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
+			int flags, bool within_cap)
+{
+	Op		   *op = find_unconfirmed(queue, kind, ticket);
+
+	if (op != NULL)
+	{
+		op->flags &= ~VQ_UNCONFIRMED;
+		n_unconfirmed--;
+		return;
+	}
+	reserve_ops(1);
+	lock_queue(queue, id);
+	if (within_cap && kind == VQ_INSIDE &&
+		queue->line.count[VQ_INSIDE] >= queue->settings.max_concurrent_users)
+	{
+		LWLockRelease(&queue->lock);
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("queue \"%s\" has no free slot", vq_uuid_text(id)),
+				 errdetail("As many sessions are inside as max_concurrent_users allows."),
+				 errhint("Raise max_concurrent_users with vqueue.alter_queue(), or end sessions first.")));
+	}
+	if (!vq_line_reserve(&queue->line, vq_arena(), ticket))
+	{
+		LWLockRelease(&queue->lock);
+		vq_out_of_memory();
+	}
+	add_bit(queue, kind, ticket, flags);
+	if (flags & VQ_PAID)
+		vq_pacer_charge(&queue->pacer, vq_now(), 1);
+	queue->next_ticket = Max(queue->next_ticket, ticket + 1);
+	LWLockRelease(&queue->lock);
+}
+
+void
+vq_note_ticket(VqQueue *queue, int64 ticket)
+{
+	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+	queue->next_ticket = Max(queue->next_ticket, ticket + 1);
+	LWLockRelease(&queue->lock);
+}
+
+void
+vq_note_remove(VqQueue *queue, VqKind kind, int64 ticket, int flags)
+{
+	Op		   *op;
+
+	reserve_ops(1);
+	op = append_op(OP_REMOVE, queue);
+	op->kind = kind;
+	op->flags = flags;
+	op->u.ticket = ticket;
+}
+
+void
+vq_note_queue(VqQueue *queue, const VqSettings *settings, bool made)
+{
+	VqSettings *copy = MemoryContextAlloc(TopTransactionContext, sizeof(VqSettings));
+	Op		   *op;
+
+	*copy = *settings;
+	reserve_ops(1);
+	op = append_op(OP_QUEUE, queue);
+	op->u.settings = copy;
+	op->set = made;
+	if (made)
+	{
+		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+		queue->settings = *settings;
+		vq_pacer_init(&queue->pacer, vq_now(), settings->rate_per_minute,
+					  vq_burst(settings), true);
+		LWLockRelease(&queue->lock);
+	}
+}
+
+void
+vq_note_queue_gone(VqQueue *queue)
+{
+	reserve_ops(1);
+	append_op(OP_QUEUE_GONE, queue);
+}
+
+void
+vq_note_ceiling(VqQueue *queue, int64 ceiling, bool raised)
+{
+	Op		   *op;
+
+	reserve_ops(1);
+	op = append_op(OP_CEILING, queue);
+	op->u.ceiling = ceiling;
+	op->raised = raised;
+
+	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+	if (queue->nascent)
+		queue->ceiling = Max(queue->ceiling, ceiling);
+	LWLockRelease(&queue->lock);
+}
+
+void
+vq_note_names(void)
+{
+	append_db_op(OP_NAMES);
+}
+
+void
+vq_note_stale(void)
+{
+	append_db_op(OP_STALE);
+}
+
+void
+vq_note_extension(void)
+{
+	append_db_op(OP_EXTENSION);
+}
+
+bool
+vq_names_pending(void)
+{
+	for (int i = last_rare; i >= 0; i = ops[i].previous)
+		if (ops[i].type != OP_CEILING)
+			return true;
+	return false;
+}
+
+void
+vq_settings_of(VqQueue *queue, VqSettings *settings)
+{
+	for (int i = last_rare; i >= 0; i = ops[i].previous)
+		if (ops[i].type == OP_QUEUE && ops[i].queue == queue)
+		{
+			*settings = *ops[i].u.settings;
+			return;
+		}
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	*settings = queue->settings;
+	LWLockRelease(&queue->lock);
+}
+
+/* ---- applying, after the commit: nothing here may fail ---- */
+
+static void
+apply_settings(VqQueue *queue, const VqSettings *settings, VqNow now)
+{
+	queue->build = pg_atomic_read_u64(&vq_database()->build);
+	if (!queue->nascent && settings->version < queue->settings.version)
+		return;
+	if (!queue->nascent && settings->state != queue->settings.state)
+		queue->state_news = true;
+	queue->nascent = false;
+	queue->settings = *settings;
+	vq_pacer_configure(&queue->pacer, now, settings->rate_per_minute, vq_burst(settings));
+}
+
+static void
+apply_session(Op *op, bool building, VqNow now)
+{
+	VqQueue    *queue = op->queue;
+	VqLine	   *line = &queue->line;
+	int64		ticket = op->u.ticket;
+
+	queue->moved = true;
+	if (op->type == OP_ADD)
+	{
+		vq_line_set(line, vq_arena(), op->kind, ticket);
+		if (op->held)
+			vq_line_clear(line, vq_arena(), VQ_HELD, ticket);
+		if (op->kind == VQ_INSIDE && (op->flags & VQ_PAID))
+		{
+			vq_ring_add(&queue->released, now, 1);
+			queue->released_total++;
+		}
+		if (op->flags & VQ_ANNOUNCE)
+			vq_line_set(line, vq_arena(), VQ_RELEASED, ticket);
+		return;
+	}
+	vq_line_clear(line, vq_arena(), op->kind, ticket);
+	if (op->kind == VQ_INSIDE)
+		vq_ring_add(&queue->departed, now, 1);
+	if (op->flags & VQ_ANNOUNCE)
+		vq_line_set(line, vq_arena(), VQ_ENDED, ticket);
+	if (building)
+		vq_line_set(line, vq_arena(), VQ_TOUCHED, ticket);
+}
+
+static void
+apply_queue_op(Op *op, bool building, VqNow now)
+{
+	VqQueue    *queue = op->queue;
+
+	switch ((OpType) op->type)
+	{
+		case OP_ADD:
+			if (op->flags & VQ_UNCONFIRMED)
+				undo_op(op, now);
+			else
+				apply_session(op, building, now);
+			break;
+		case OP_REMOVE:
+			apply_session(op, building, now);
+			break;
+		case OP_QUEUE:
+			apply_settings(queue, op->u.settings, now);
+			break;
+		case OP_QUEUE_GONE:
+			queue->gone = true;
+			queue->build = pg_atomic_read_u64(&vq_database()->build);
+			break;
+		case OP_CEILING:
+			queue->ceiling = Max(queue->ceiling, op->u.ceiling);
+			if (!op->raised)
+				queue->next_ticket = Max(queue->next_ticket, op->u.ceiling + 1);
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+apply_database_op(Op *op, VqDatabase *db)
+{
+	uint32		ready = VQ_READY;
+	Latch	   *latch;
+
+	if (op->type != OP_STALE && op->type != OP_EXTENSION)
+		return;
+	pg_atomic_compare_exchange_u32(&db->line_state, &ready, VQ_STALE);
+	SpinLockAcquire(&db->mutex);
+	db->wanted |= op->type == OP_EXTENSION;
+	latch = db->worker_latch;
+	SpinLockRelease(&db->mutex);
+	if (latch)
+		SetLatch(latch);
+	if (op->type == OP_EXTENSION)
+		vq_wake_launcher();
+}
+
+static void
+apply_ops(void)
+{
+	VqDatabase *db = vq_database();
+	VqNow		now = vq_now();
+	bool		building = pg_atomic_read_u32(&db->line_state) == VQ_BUILDING;
+	bool		names = false;
+	bool		ceilings = false;
+
+	for (int i = 0; i < n_ops;)
+	{
+		VqQueue    *queue = ops[i].queue;
+		int			stop = Min(n_ops, i + OPS_A_LOCK);
+
+		if (queue == NULL)
+		{
+			names |= ops[i].type != OP_NONE;
+			apply_database_op(&ops[i++], db);
+			continue;
+		}
+		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+		for (; i < stop && ops[i].queue == queue; i++)
+		{
+			names |= ops[i].type == OP_QUEUE || ops[i].type == OP_QUEUE_GONE;
+			ceilings |= ops[i].type == OP_CEILING;
+			apply_queue_op(&ops[i], building, now);
+		}
+		vq_call_worker(queue, vq_next_due(queue, now, true));
+		LWLockRelease(&queue->lock);
+	}
+	if (names)
+		pg_atomic_fetch_add_u64(&db->names_version, 1);
+	if (ceilings)
+		ConditionVariableBroadcast(&db->changed);
+}
+
+/* ---- callbacks ---- */
+
+static void
+forget_ops(void)
+{
+	ops = NULL;
+	n_ops = max_ops = n_unconfirmed = confirm_next = 0;
+	last_rare = -1;
+}
+
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	if (n_ops == 0)
+	{
+		if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
+			forget_ops();
+		return;
+	}
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			apply_ops();
+			forget_ops();
+			break;
+		case XACT_EVENT_ABORT:
+			undo_ops(0);
+			forget_ops();
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot PREPARE a transaction that has operated on vqueue's tables"),
+					 errdetail("Its changes could not reach the waiting lines when another session commits it."),
+					 errhint("Use COMMIT, or keep waiting rooms out of two-phase transactions.")));
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+at_subtransaction_end(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	int			first = n_ops;
+
+	while (first > 0 && ops[first - 1].subid >= mine)
+		first--;
+	if (event == SUBXACT_EVENT_ABORT_SUB && first < n_ops)
+		undo_ops(first);
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+		for (int i = first; i < n_ops; i++)
+			ops[i].subid = parent;
+}
+
+void
+vq_pending_init(void)
+{
+	RegisterXactCallback(at_transaction_end, NULL);
+	RegisterSubXactCallback(at_subtransaction_end, NULL);
+}

@@ -1,0 +1,90 @@
+/*
+ * pending.h
+ *		What the current transaction has changed, for memory to follow.
+ *
+ * The tables change under MVCC, memory does not, so each change is made in two
+ * parts.  What must be there by the time the row is visible is done when the
+ * change is made, under HELD, and undone on abort: a ticket's lane bit or its
+ * slot.  What must not go before the row is visible is done after the commit:
+ * clearing bits.  So every bit has one writer at a time, in the right order,
+ * even if a second transaction changes the row before the first one's commit
+ * callback has run.  All that can fail happens in the first part.
+ *
+ * Savepoints are followed: a rolled back one undoes its own changes.
+ */
+#ifndef VQ_PENDING_H
+#define VQ_PENDING_H
+
+#include "shmem.h"
+
+/* How a session was let in or out, in flags of the changes below. */
+#define VQ_PAID			0x01	/* took a token: undoing gives it back */
+#define VQ_ANNOUNCE		0x02	/* the worker is to announce it after the commit */
+#define VQ_UNCONFIRMED	0x04	/* the row is yet to be written: dropped unless it is */
+
+extern void vq_pending_init(void);
+
+/* Whether this transaction has changes that memory will follow. */
+extern bool vq_has_pending(void);
+
+/*
+ * A ticket for a session about to be inserted: reserved in its lane or, where
+ * may_serve and nobody waits and rate and cap allow, inside.  Waits for the
+ * worker while the queue's ceiling is reached.  *served_at is 0 if it waits.
+ * Errors: 42704 queue gone; 53200 memory; 55000 no worker raises the ceiling.
+ */
+extern int64 vq_issue_ticket(VqQueue *queue, const pg_uuid_t *id, VqKind lane, bool may_serve,
+							 int64 *joined_at, int64 *served_at);
+
+/*
+ * Reserve slots for up to n of those next in line and return their tickets in
+ * order, beginning after the places in from[], which it moves on.  Unless
+ * by_hand, tokens limit them too.
+ */
+extern int	vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, int64 from[VQ_LANES], int n,
+							 bool by_hand, int flags, int64 *tickets, int64 *served_at);
+
+/*
+ * Drop the reservations made since mark that were not confirmed by a written
+ * row; mark is what vq_pending_mark returned before them.
+ */
+extern int	vq_pending_mark(void);
+extern void vq_drop_unconfirmed(int mark);
+
+/*
+ * Note that a row was written by which ticket stands in a lane or holds a slot
+ * (kind), confirming a reservation or making one.  Errors: 53200 memory; 53400
+ * no free slot where within_cap.
+ */
+extern void vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
+						int flags, bool within_cap);
+
+/* Note that a row was written by which ticket no longer stands there. */
+extern void vq_note_remove(VqQueue *queue, VqKind kind, int64 ticket, int flags);
+
+/* A row with this ticket exists: never issue it.  Takes effect at once, as it harms nobody. */
+extern void vq_note_ticket(VqQueue *queue, int64 ticket);
+
+/* Note that a queue's row was written; made if the caller made the queue. */
+extern void vq_note_queue(VqQueue *queue, const VqSettings *settings, bool made);
+extern void vq_note_queue_gone(VqQueue *queue);
+
+/* Note that a ceiling was written; raised by our own hand, or else where it came from tickets may have been issued up to it. */
+extern void vq_note_ceiling(VqQueue *queue, int64 ceiling, bool raised);
+
+/* Note that a name may mean another queue. */
+extern void vq_note_names(void);
+
+/* Note that memory must be built anew after the commit. */
+extern void vq_note_stale(void);
+
+/* Note that the extension was created or dropped. */
+extern void vq_note_extension(void);
+
+/* Whether this transaction changed names itself, so that caches must not be believed. */
+extern bool vq_names_pending(void);
+
+/* The queue's settings as this transaction sees them.  Caller holds no lock. */
+extern void vq_settings_of(VqQueue *queue, VqSettings *settings);
+
+#endif							/* VQ_PENDING_H */

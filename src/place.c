@@ -1,0 +1,261 @@
+/*
+ * place.c
+ *		Where a session stands: positions, estimates, and the SQL type place.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "place.h"
+#include "queue.h"
+#include "rebuild.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/typcache.h"
+
+/* Polls are asked for after a tenth of the wait, but within these microseconds. */
+#define POLL_SHORTEST	INT64CONST(1000000)
+#define POLL_LONGEST	INT64CONST(60000000)
+
+void
+vq_null_argument(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("%s must not be null", name),
+			 errhint("Give a value for %s.", name)));
+}
+
+/* ---- positions ---- */
+
+static int64
+position_in_lane(const VqQueue *queue, int lane, int64 ticket)
+{
+	int64		ahead = vq_line_rank(&queue->line, vq_arena(), lane, ticket);
+
+	for (int higher = 0; higher < lane; higher++)
+		ahead += queue->line.count[higher];
+	return ahead + 1;
+}
+
+int64
+vq_position_in(const VqQueue *queue, int64 ticket)
+{
+	int			lane = vq_line_lane(&queue->line, vq_arena(), ticket);
+
+	if (lane >= 0)
+		return position_in_lane(queue, lane, ticket);
+	if (vq_line_test(&queue->line, vq_arena(), VQ_INSIDE, ticket))
+		return VQ_POSITION_INSIDE;
+	return VQ_POSITION_NONE;
+}
+
+int64
+vq_head(const VqQueue *queue)
+{
+	int64		ticket;
+
+	for (int lane = 0; lane < VQ_LANES; lane++)
+		if (vq_line_select(&queue->line, vq_arena(), lane, 1, &ticket, 1) > 0)
+			return ticket;
+	return 0;
+}
+
+/* Position from the table alone, where memory does not follow: on a standby. */
+static int64
+count_position(const VqRow *row)
+{
+	VqCaller	caller;
+	Datum		values[4];
+	Datum		higher[VQ_LANES];
+	bool		isnull;
+	int64		ahead;
+
+	if (row->status != VQ_WAITING)
+		return vq_is_live(row) ? VQ_POSITION_INSIDE : VQ_POSITION_NONE;
+	for (int lane = 0; lane < (int) row->lane; lane++)
+		higher[lane] = CStringGetTextDatum(vq_lane_names[lane]);
+	values[0] = UUIDPGetDatum(&row->queue_id);
+	values[1] = Int64GetDatum(row->ticket);
+	values[2] = PointerGetDatum(construct_array(higher, row->lane, TEXTOID, -1, false, TYPALIGN_INT));
+	values[3] = CStringGetTextDatum(vq_lane_names[row->lane]);
+	vq_execute(VQ_COUNT_AHEAD, values, NULL, &caller);
+	ahead = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	vq_executed(&caller);
+	return ahead + 1;
+}
+
+/* ---- estimates ---- */
+
+int64
+vq_estimate(const VqQueue *queue, VqNow now, int64 position)
+{
+	int64		free_slots = queue->settings.max_concurrent_users - queue->line.count[VQ_INSIDE];
+	int64		wait;
+	int			departures;
+
+	if ((queue->settings.state & VQ_RELEASES) == 0)
+		return -1;
+	wait = vq_pacer_wait(&queue->pacer, now, position);
+	departures = vq_ring_sum(&queue->departed, now, VQ_SECONDS - 4);
+	if (position > free_slots && departures > 0)
+		wait = Max(wait, (position - Max(free_slots, 0)) * (VQ_SECONDS - 4) * USECS_PER_SEC / departures);
+	return wait;
+}
+
+static int64
+polite_delay(int64 wait)
+{
+	if (wait < 0)
+		return POLL_LONGEST / 2;
+	return Min(Max(wait / 10, POLL_SHORTEST), POLL_LONGEST);
+}
+
+/* ---- locating ---- */
+
+/*
+ * Position of a row by memory.  False if memory says that a waiting row does
+ * not wait any more, and the caller should look at the row again.
+ */
+static bool
+locate_in_memory(VqQueue *queue, const VqRow *row, bool last_try, bool alive,
+				 int64 *position, int64 *wait)
+{
+	bool		found = true;
+	VqNow		now = vq_now();
+
+	*position = VQ_POSITION_NONE;
+	*wait = -1;
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	if (vq_is_queue(queue, &row->queue_id))
+	{
+		/* A lone aligned store: the shared lock keeps the chunk, and the later stamp may win. */
+		if (alive)
+			vq_line_set_stamp(&queue->line, vq_arena(), row->ticket, now.mono / USECS_PER_SEC);
+		if (row->status == VQ_WAITING)
+		{
+			int			lane = vq_line_lane(&queue->line, vq_arena(), row->ticket);
+
+			found = lane >= 0 || last_try;
+			*position = position_in_lane(queue, lane >= 0 ? lane : (int) row->lane, row->ticket);
+			*wait = vq_estimate(queue, now, *position);
+		}
+		else
+			*position = VQ_POSITION_INSIDE;
+	}
+	LWLockRelease(&queue->lock);
+	return found;
+}
+
+static int64
+locate(VqRow *row, bool alive, int64 *wait)
+{
+	int64		position;
+
+	*wait = -1;
+	if (!vq_is_live(row))
+		return VQ_POSITION_NONE;
+	if (RecoveryInProgress())
+		return count_position(row);
+	for (int tries = 0;; tries++)
+	{
+		VqQueue    *queue = vq_find_queue(&row->queue_id);
+
+		if (queue == NULL)
+			return VQ_POSITION_NONE;
+		if (locate_in_memory(queue, row, tries > 0, alive, &position, wait))
+			return position;
+
+		/* It was released, or ended, since the row was read. */
+		if (!vq_fetch_session(&row->id, NULL, row) || !vq_is_live(row))
+			return VQ_POSITION_NONE;
+	}
+}
+
+int64
+vq_locate_position(VqRow *row, bool alive)
+{
+	int64		wait;
+
+	return locate(row, alive, &wait);
+}
+
+void
+vq_locate(VqPlace *place, bool alive)
+{
+	place->position = locate(&place->row, alive, &place->estimated_wait);
+	place->next_poll_after = place->row.status == VQ_WAITING ? polite_delay(place->estimated_wait) : -1;
+}
+
+/* ---- the SQL type ---- */
+
+Interval *
+vq_interval(int64 microseconds)
+{
+	Interval   *interval = palloc0(sizeof(Interval));
+
+	interval->time = microseconds;
+	return interval;
+}
+
+static void
+put(Datum *values, bool *nulls, int column, Datum value, bool isnull)
+{
+	values[column] = value;
+	nulls[column] = isnull;
+}
+
+void
+vq_place_values(const VqPlace *place, Datum *values, bool *nulls)
+{
+	const VqRow *row = &place->row;
+
+	memset(nulls, false, VQ_PLACE_COLUMNS * sizeof(bool));
+	values[0] = UUIDPGetDatum(&row->id);
+	values[1] = CStringGetTextDatum(place->queue);
+	values[2] = UUIDPGetDatum(&row->user_id);
+	values[3] = CStringGetTextDatum(vq_status_names[row->status]);
+	values[4] = CStringGetTextDatum(vq_lane_names[row->lane]);
+	values[5] = Int64GetDatum(row->ticket);
+	put(values, nulls, 6, Int64GetDatum(place->position), place->position < 0);
+	put(values, nulls, 7, PointerGetDatum(vq_interval(place->estimated_wait)), place->estimated_wait < 0);
+	put(values, nulls, 8, PointerGetDatum(vq_interval(place->next_poll_after)), place->next_poll_after < 0);
+	values[9] = TimestampTzGetDatum(row->joined_at);
+	put(values, nulls, 10, TimestampTzGetDatum(row->served_at), row->served_at == 0);
+	put(values, nulls, 11, TimestampTzGetDatum(row->left_at), row->left_at == 0);
+}
+
+/* The descriptor of type place, kept: looking it up costs more than a rank. */
+static TupleDesc
+place_desc(FunctionCallInfo fcinfo)
+{
+	static TupleDesc desc = NULL;
+	static Oid	desc_type = InvalidOid;
+	Oid			type = get_func_rettype(fcinfo->flinfo->fn_oid);
+
+	if (type != desc_type)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		desc = BlessTupleDesc(lookup_rowtype_tupdesc_copy(type, -1));
+		desc_type = type;
+		MemoryContextSwitchTo(old);
+	}
+	return desc;
+}
+
+Datum
+vq_place_datum(FunctionCallInfo fcinfo, const VqPlace *place)
+{
+	Datum		values[VQ_PLACE_COLUMNS];
+	bool		nulls[VQ_PLACE_COLUMNS];
+
+	vq_place_values(place, values, nulls);
+	return HeapTupleGetDatum(heap_form_tuple(place_desc(fcinfo), values, nulls));
+}

@@ -1,0 +1,59 @@
+/*
+ * place.h
+ *		Where a session stands: positions, estimates, and the SQL type place.
+ */
+#ifndef VQ_PLACE_H
+#define VQ_PLACE_H
+
+#include "fmgr.h"
+#include "shmem.h"
+#include "table.h"
+#include "utils/timestamp.h"
+
+/* Positions of those who do not wait. */
+#define VQ_POSITION_INSIDE	0
+#define VQ_POSITION_NONE	(-1)
+
+typedef struct VqPlace
+{
+	VqRow		row;
+	char		queue[VQ_NAME_SIZE];
+	int64		position;
+	int64		estimated_wait; /* microseconds, -1 unknown */
+	int64		next_poll_after;	/* microseconds, -1 none */
+} VqPlace;
+
+/* Position of a ticket as memory has it.  Caller holds the queue's lock. */
+extern int64 vq_position_in(const VqQueue *queue, int64 ticket);
+
+/* The ticket next in line, 0 if nobody waits.  Caller holds the lock. */
+extern int64 vq_head(const VqQueue *queue);
+
+/*
+ * Expected wait in microseconds at a position, -1 if it cannot be told.
+ * Caller holds the lock.
+ */
+extern int64 vq_estimate(const VqQueue *queue, VqNow now, int64 position);
+
+/*
+ * Work out where the session of place->row stands; the row is read again if it
+ * turns out to be older than memory.  alive also stamps its sign of life.
+ */
+extern void vq_locate(VqPlace *place, bool alive);
+
+/* The position alone; VQ_POSITION_NONE once finished. */
+extern int64 vq_locate_position(VqRow *row, bool alive);
+
+/* As a value of type place, which is the result type of the function called. */
+extern Datum vq_place_datum(FunctionCallInfo fcinfo, const VqPlace *place);
+
+/* The columns of a place; for functions that return a set. */
+#define VQ_PLACE_COLUMNS 12
+extern void vq_place_values(const VqPlace *place, Datum *values, bool *nulls);
+
+extern Interval *vq_interval(int64 microseconds);
+
+/* Raise 22004 for an argument that must not be null. */
+extern void vq_null_argument(const char *name) pg_attribute_noreturn();
+
+#endif							/* VQ_PLACE_H */

@@ -1,0 +1,322 @@
+/*
+ * queue.c
+ *		Queues and tenants by their names, and their figures.
+ *
+ * A backend remembers which queue a name meant until names_version tells that
+ * any name may mean another one.
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "guc.h"
+#include "miscadmin.h"
+#include "pending.h"
+#include "place.h"
+#include "queue.h"
+#include "rebuild.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#define KEY_SIZE 256
+#define NAME_SIZE VQ_NAME_SIZE
+
+typedef struct NameEntry
+{
+	char		key[KEY_SIZE];	/* the current tenant, a newline, the argument */
+	pg_uuid_t	id;
+} NameEntry;
+
+static HTAB *names = NULL;
+static uint64 names_version = 0;	/* that of the remembered ones */
+
+/* ---- names ---- */
+
+static HTAB *
+known_names(void)
+{
+	uint64		version = pg_atomic_read_u64(&vq_database()->names_version);
+
+	if (names != NULL && names_version != version)
+	{
+		hash_destroy(names);
+		names = NULL;
+	}
+	if (names == NULL)
+	{
+		HASHCTL		ctl = {0};
+
+		ctl.keysize = KEY_SIZE;
+		ctl.entrysize = sizeof(NameEntry);
+		ctl.hcxt = TopMemoryContext;
+		names = hash_create("vqueue names", 64, &ctl, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+		names_version = version;
+	}
+	return names;
+}
+
+static bool
+may_remember(void)
+{
+	/* An old snapshot may see a name that means another queue now. */
+	return !vq_names_pending() && !IsolationUsesXactSnapshot();
+}
+
+void
+vq_current_tenant(pg_uuid_t *id)
+{
+	static char known[NAME_SIZE];
+	static pg_uuid_t known_id;
+	static uint64 version = 0;
+	uint64		now = RecoveryInProgress() ? 0 : pg_atomic_read_u64(&vq_database()->names_version);
+
+	if (version != 0 && version == now && may_remember() && strcmp(known, vq_tenant) == 0)
+	{
+		*id = known_id;
+		return;
+	}
+	if (!vq_fetch_tenant(vq_tenant, id))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("tenant \"%s\" does not exist", vq_tenant),
+				 errdetail("The setting vqueue.tenant names the tenant whose queues are meant."),
+				 errhint("Set vqueue.tenant to the name of a row of vqueue.tenants.")));
+	version = 0;
+	if (may_remember() && strlcpy(known, vq_tenant, NAME_SIZE) < NAME_SIZE)
+	{
+		known_id = *id;
+		version = now;
+	}
+}
+
+static bool
+parse_uuid(const char *name, pg_uuid_t *id)
+{
+	int			digits = 0;
+
+	/* uuid_in raises an error on anything else. */
+	for (const char *c = name; *c; c++)
+	{
+		if (isxdigit((unsigned char) *c))
+			digits++;
+		else if (strchr("-{}", *c) == NULL)
+			return false;
+	}
+	if (digits != 32 || strlen(name) > 38 || strstr(name, "--") != NULL)
+		return false;
+	*id = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(name)));
+	return true;
+}
+
+/* Look the queue up in the tables, as this transaction sees them. */
+static bool
+find_queue_id(const char *name, pg_uuid_t *id)
+{
+	pg_uuid_t	tenant;
+	VqSettings	settings;
+
+	vq_current_tenant(&tenant);
+	if (vq_fetch_queue_name(&tenant, name, id))
+		return true;
+	return parse_uuid(name, id) && vq_fetch_queue(id, &settings) &&
+		memcmp(&settings.tenant_id, &tenant, sizeof(tenant)) == 0;
+}
+
+void
+vq_resolve_queue(const text *arg, pg_uuid_t *id)
+{
+	char		key[KEY_SIZE];
+	char	   *name = text_to_cstring(arg);
+	bool		fits = snprintf(key, KEY_SIZE, "%s\n%s", vq_tenant, name) < KEY_SIZE;
+	bool		cached = fits && !RecoveryInProgress() && may_remember();
+	NameEntry  *entry;
+	bool		found;
+
+	if (cached)
+	{
+		entry = hash_search(known_names(), key, HASH_FIND, NULL);
+		if (entry != NULL)
+		{
+			*id = entry->id;
+			pfree(name);
+			return;
+		}
+	}
+	if (!find_queue_id(name, id))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("queue \"%s\" does not exist", name),
+				 errdetail("There is no such queue in tenant \"%s\".", vq_tenant),
+				 errhint("See vqueue.overview for the queues there are, or make one with vqueue.create_queue().")));
+
+	if (cached)
+	{
+		entry = hash_search(known_names(), key, HASH_ENTER, &found);
+		entry->id = *id;
+	}
+	pfree(name);
+}
+
+VqQueue *
+vq_queue_of(const text *arg, pg_uuid_t *id)
+{
+	VqQueue    *queue;
+
+	vq_ready();
+	vq_resolve_queue(arg, id);
+	queue = vq_find_queue(id);
+	if (queue == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("queue \"%s\" does not exist", text_to_cstring(arg)),
+				 errdetail("It was dropped meanwhile."),
+				 errhint("See vqueue.overview for the queues there are.")));
+	return queue;
+}
+
+/* ---- locks ---- */
+
+static void
+lock_object(const pg_uuid_t *id, LOCKMODE mode)
+{
+	/* Two ids of one hash share a lock, which does no harm. */
+	LockDatabaseObject(vq_relation(VQ_QUEUES), hash_bytes(id->data, UUID_LEN), 0, mode);
+}
+
+void
+vq_lock_against_drop(const pg_uuid_t *id)
+{
+	lock_object(id, AccessShareLock);
+}
+
+void
+vq_lock_against_joins(const pg_uuid_t *id)
+{
+	lock_object(id, AccessExclusiveLock);
+}
+
+/* ---- SQL functions ---- */
+
+PG_FUNCTION_INFO_V1(vqueue_current_tenant);
+Datum
+vqueue_current_tenant(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+
+	vq_current_tenant(id);
+	PG_RETURN_UUID_P(id);
+}
+
+static const text *
+queue_argument(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		vq_null_argument("queue");
+	return PG_GETARG_TEXT_PP(0);
+}
+
+PG_FUNCTION_INFO_V1(vqueue_resolve_queue);
+Datum
+vqueue_resolve_queue(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+
+	vq_resolve_queue(queue_argument(fcinfo), id);
+	PG_RETURN_UUID_P(id);
+}
+
+PG_FUNCTION_INFO_V1(vqueue_lock_queue);
+Datum
+vqueue_lock_queue(PG_FUNCTION_ARGS)
+{
+	vq_lock_against_joins(PG_GETARG_UUID_P(0));
+	PG_RETURN_VOID();
+}
+
+/* One row of _counters from memory. */
+static void
+put_counters(ReturnSetInfo *rsinfo, const VqQueue *queue, VqNow now)
+{
+	Datum		values[10];
+	bool		nulls[10] = {false};
+	pg_uuid_t	id = queue->id;
+	int64		head = vq_head(queue);
+	int64		wait = vq_estimate(queue, now, vq_standing(queue) + 1);
+
+	values[0] = UUIDPGetDatum(&id);
+	values[1] = Int64GetDatum(vq_standing(queue));
+	values[2] = Int64GetDatum(queue->line.count[VQ_INSIDE]);
+	values[3] = Int64GetDatum(head);
+	nulls[3] = head == 0;
+	values[4] = Int64GetDatum(queue->next_ticket - 1);
+	values[5] = Int32GetDatum(vq_ring_sum(&queue->released, now, 60));
+	values[6] = Int64GetDatum(queue->released_total);
+	values[7] = PointerGetDatum(vq_interval(wait));
+	nulls[7] = wait < 0;
+	values[8] = Int32GetDatum(queue->failures);
+	values[9] = CStringGetTextDatum(queue->last_error);
+	nulls[9] = queue->last_error[0] == '\0';
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+static void
+counters_from_memory(ReturnSetInfo *rsinfo)
+{
+	int			n;
+	VqQueue   **queues = vq_list_queues(vq_ready(), &n);
+
+	for (int i = 0; i < n; i++)
+	{
+		VqQueue    *queue = queues[i];
+
+		LWLockAcquire(&queue->lock, LW_SHARED);
+		if (!queue->nascent && !queue->gone && queue->dboid == MyDatabaseId)
+			put_counters(rsinfo, queue, vq_now());
+		LWLockRelease(&queue->lock);
+	}
+}
+
+static void
+counters_from_tables(ReturnSetInfo *rsinfo)
+{
+	VqCaller	caller;
+	uint64		n = vq_execute(VQ_COUNT_QUEUES, NULL, NULL, &caller);
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		Datum		values[10] = {0};
+		bool		nulls[10];
+
+		memset(nulls, true, sizeof(nulls));
+		for (int column = 0; column < 5; column++)
+			values[column] = SPI_getbinval(tuple, desc, column + 1, &nulls[column]);
+		values[8] = Int32GetDatum(0);
+		nulls[8] = false;
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	vq_executed(&caller);
+}
+
+PG_FUNCTION_INFO_V1(vqueue_counters);
+Datum
+vqueue_counters(PG_FUNCTION_ARGS)
+{
+	InitMaterializedSRF(fcinfo, 0);
+	if (RecoveryInProgress())
+		counters_from_tables((ReturnSetInfo *) fcinfo->resultinfo);
+	else
+		counters_from_memory((ReturnSetInfo *) fcinfo->resultinfo);
+	return (Datum) 0;
+}

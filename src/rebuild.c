@@ -1,0 +1,354 @@
+/*
+ * rebuild.c
+ *		Memory from the tables.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "pending.h"
+#include "rebuild.h"
+#include "storage/ipc.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+/* How long to wait for another's rebuild where this transaction cannot do it, in seconds. */
+#define BUILD_PATIENCE 60
+
+/* Below this share of live rows the index of live sessions is the shorter way. */
+#define LIVE_SHARE 0.2
+
+typedef struct Loader
+{
+	VqQueue    *queue;			/* of the last row, likely of the next */
+	pg_uuid_t	queue_id;
+	uint64		build;
+} Loader;
+
+/* ---- scans ---- */
+
+static void
+scan_by_table(Relation rel, Snapshot snapshot, VqRowCallback callback, void *arg)
+{
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	VqRow		row;
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool		live;
+		bool		should_free;
+		HeapTuple	tuple;
+
+		CHECK_FOR_INTERRUPTS();
+		(void) slot_getattr(slot, Anum_sessions_left_at, &live);	/* null while live */
+		if (!live)
+			continue;
+		tuple = ExecFetchSlotHeapTuple(slot, false, &should_free);
+		vq_read_row(tuple, RelationGetDescr(rel), &row);
+		callback(&row, arg);
+		if (should_free)
+			heap_freetuple(tuple);
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+static void
+scan_by_index(Relation rel, Snapshot snapshot, VqRowCallback callback, void *arg)
+{
+	SysScanDesc scan = systable_beginscan(rel, vq_relation(VQ_SESSIONS_LIVE), true, snapshot, 0, NULL);
+	HeapTuple	tuple;
+	VqRow		row;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		vq_read_row(tuple, RelationGetDescr(rel), &row);
+		callback(&row, arg);
+	}
+	systable_endscan(scan);
+}
+
+/* Whether the planner's figures say that few of the rows are live. */
+static bool
+few_live(Relation rel)
+{
+	Relation	index = index_open(vq_relation(VQ_SESSIONS_LIVE), AccessShareLock);
+	float4		live = index->rd_rel->reltuples;
+	float4		all = rel->rd_rel->reltuples;
+
+	index_close(index, NoLock);
+	return live >= 0 && all > 10000 && live < LIVE_SHARE * all;
+}
+
+void
+vq_scan_live(Snapshot snapshot, VqRowCallback callback, void *arg)
+{
+	Relation	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);
+
+	if (few_live(rel))
+		scan_by_index(rel, snapshot, callback, arg);
+	else
+		scan_by_table(rel, snapshot, callback, arg);
+	table_close(rel, NoLock);
+}
+
+void
+vq_scan_queues(Snapshot snapshot, VqQueueCallback callback, void *arg)
+{
+	Relation	rel = table_open(vq_relation(VQ_QUEUES), AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, vq_relation(VQ_QUEUES_PKEY), true, snapshot, 0, NULL);
+	HeapTuple	tuple;
+	VqSettings	settings;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Datum		id = heap_getattr(tuple, Anum_queues_id, RelationGetDescr(rel), &isnull);
+
+		vq_read_settings(tuple, RelationGetDescr(rel), &settings);
+		callback(DatumGetUUIDP(id), &settings, arg);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+/* ---- loading ---- */
+
+static void
+load_queue(const pg_uuid_t *id, const VqSettings *settings, void *arg)
+{
+	Loader	   *loader = arg;
+	bool		made;
+	VqQueue    *queue = vq_find_queue(id);
+	VqNow		now = vq_now();
+
+	/* Deleted since the snapshot. */
+	if (queue != NULL && queue->gone && queue->build == loader->build)
+		return;
+	queue = vq_make_queue(id, &made);
+	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+	if (made)
+	{
+		/*
+		 * Empty: what was released before the restart is not known, and must
+		 * count against the rate with what is released after it.
+		 */
+		queue->nascent = false;
+		queue->settings = *settings;
+		vq_pacer_init(&queue->pacer, now, settings->rate_per_minute, vq_burst(settings), false);
+	}
+	else if (settings->version > queue->settings.version)
+	{
+		queue->settings = *settings;
+		vq_pacer_configure(&queue->pacer, now, settings->rate_per_minute, vq_burst(settings));
+	}
+	queue->build = loader->build;
+	LWLockRelease(&queue->lock);
+}
+
+static void
+load_ceilings(Snapshot snapshot)
+{
+	Relation	rel = table_open(vq_relation(VQ_CEILINGS), AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Datum		id = heap_getattr(tuple, Anum_ceilings_queue_id, RelationGetDescr(rel), &isnull);
+		Datum		ceiling = heap_getattr(tuple, Anum_ceilings_ceiling, RelationGetDescr(rel), &isnull);
+		VqQueue    *queue = vq_find_queue(DatumGetUUIDP(id));
+
+		if (queue == NULL)
+			continue;
+		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+		if (queue->ceiling == 0)
+		{
+			/* Fresh in memory: any ticket up to the ceiling may have been issued. */
+			queue->ceiling = DatumGetInt64(ceiling);
+			queue->next_ticket = Max(queue->next_ticket, queue->ceiling + 1);
+		}
+		else
+			queue->ceiling = Max(queue->ceiling, DatumGetInt64(ceiling));
+		LWLockRelease(&queue->lock);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+static void
+load_session(const VqRow *row, void *arg)
+{
+	Loader	   *loader = arg;
+	const VqArena *arena = vq_arena();
+	VqQueue    *queue = loader->queue;
+	bool		fits = true;
+
+	if (queue == NULL || memcmp(&loader->queue_id, &row->queue_id, sizeof(pg_uuid_t)) != 0)
+	{
+		queue = vq_find_queue(&row->queue_id);
+		if (queue == NULL)
+			return;				/* its queue is yet to be replicated, or was dropped since */
+		loader->queue = queue;
+		loader->queue_id = row->queue_id;
+	}
+	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+	if (!vq_line_test(&queue->line, arena, VQ_TOUCHED, row->ticket))
+	{
+		fits = vq_line_reserve(&queue->line, arena, row->ticket);
+		if (fits)
+			vq_line_set(&queue->line, arena, vq_row_kind(row), row->ticket);
+		queue->next_ticket = Max(queue->next_ticket, row->ticket + 1);
+	}
+	LWLockRelease(&queue->lock);
+	if (!fits)
+		vq_out_of_memory();
+}
+
+/* Clear what is in memory, but for changes in flight. */
+static void
+wipe_queues(VqDatabase *db)
+{
+	int			n;
+	VqQueue   **queues = vq_list_queues(db, &n);
+
+	for (int i = 0; i < n; i++)
+	{
+		LWLockAcquire(&queues[i]->lock, LW_EXCLUSIVE);
+		vq_line_wipe(&queues[i]->line, vq_arena());
+		LWLockRelease(&queues[i]->lock);
+	}
+	pfree(queues);
+}
+
+/* Take queues without a row out of memory, and have the worker look at the others. */
+static void
+settle_queues(VqDatabase *db, uint64 build)
+{
+	int			n;
+	VqQueue   **queues = vq_list_queues(db, &n);
+	VqNow		now = vq_now();
+
+	for (int i = 0; i < n; i++)
+	{
+		bool		lost;
+
+		LWLockAcquire(&queues[i]->lock, LW_EXCLUSIVE);
+		lost = queues[i]->build != build && !queues[i]->nascent;
+		if (!lost)
+			vq_call_worker(queues[i], vq_next_due(queues[i], now, true));
+		LWLockRelease(&queues[i]->lock);
+		if (lost)
+			vq_forget_queue(queues[i]);
+	}
+	pfree(queues);
+}
+
+static void
+build_lines(VqDatabase *db)
+{
+	Loader		loader = {0};
+	Snapshot	snapshot;
+
+	loader.build = pg_atomic_add_fetch_u64(&db->build, 1);
+	wipe_queues(db);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	vq_scan_queues(snapshot, load_queue, &loader);
+	load_ceilings(snapshot);
+	vq_scan_live(snapshot, load_session, &loader);
+	UnregisterSnapshot(snapshot);
+	settle_queues(db, loader.build);
+}
+
+/* ---- who builds ---- */
+
+static void
+set_line_state(VqDatabase *db, VqLineState state)
+{
+	pg_atomic_write_u32(&db->line_state, state);
+	ConditionVariableBroadcast(&db->changed);
+}
+
+/* A builder that errs out or exits leaves it to the next. */
+static void
+give_up_building(int code, Datum arg)
+{
+	set_line_state((VqDatabase *) DatumGetPointer(arg), VQ_STALE);
+}
+
+static void
+build_as_elected(VqDatabase *db)
+{
+	PG_ENSURE_ERROR_CLEANUP(give_up_building, PointerGetDatum(db));
+	{
+		build_lines(db);
+		pg_atomic_fetch_add_u64(&db->names_version, 1);
+		set_line_state(db, VQ_READY);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(give_up_building, PointerGetDatum(db));
+}
+
+VqDatabase *
+vq_ready(void)
+{
+	VqDatabase *db = vq_database();
+	bool		waiting = false;
+	int			waited = 0;
+
+	(void) vq_relation(VQ_SESSIONS);
+	for (;;)
+	{
+		uint32		state = VQ_STALE;
+
+		if (pg_atomic_read_u32(&db->line_state) == VQ_READY)
+			break;
+
+		/*
+		 * A snapshot of a transaction that has changed sessions shows them as
+		 * if committed, so another one must build.
+		 */
+		if (!vq_has_pending() &&
+			pg_atomic_compare_exchange_u32(&db->line_state, &state, VQ_BUILDING))
+		{
+			ConditionVariableCancelSleep();
+			waiting = false;
+			build_as_elected(db);
+			continue;
+		}
+		if (!waiting)
+		{
+			ConditionVariablePrepareToSleep(&db->changed);
+			waiting = true;
+			continue;
+		}
+		if (vq_has_pending() && waited++ >= BUILD_PATIENCE)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the waiting lines are not ready"),
+					 errdetail("They must be built anew, which a transaction that has changed sessions cannot do."),
+					 errhint("Run the transaction again; see vqueue.health() if this lasts.")));
+		(void) ConditionVariableTimedSleep(&db->changed, 1000, PG_WAIT_EXTENSION);
+	}
+	if (waiting)
+		ConditionVariableCancelSleep();
+	return db;
+}
+
+void
+vq_demand_rebuild(void)
+{
+	VqDatabase *db = vq_database();
+	uint32		ready = VQ_READY;
+
+	pg_atomic_compare_exchange_u32(&db->line_state, &ready, VQ_STALE);
+	(void) vq_ready();
+}

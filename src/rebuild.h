@@ -1,0 +1,35 @@
+/*
+ * rebuild.h
+ *		Memory from the tables: at first use after a start, and on demand.
+ *
+ * Whoever needs the lines first builds them; others wait.  Nothing is locked
+ * out: what is being changed in memory meanwhile is newer than the builder's
+ * snapshot and stays (see vq_line_wipe and VQ_TOUCHED).
+ */
+#ifndef VQ_REBUILD_H
+#define VQ_REBUILD_H
+
+#include "shmem.h"
+#include "table.h"
+
+/*
+ * This database's entry with its lines ready.  Errors: 53200 out of memory;
+ * 55000 memory is stale and this transaction may not build it.
+ */
+extern VqDatabase *vq_ready(void);
+
+/* Have memory built anew, whatever it is now. */
+extern void vq_demand_rebuild(void);
+
+/*
+ * Call with every live session that the snapshot sees.  The tuples are read
+ * in the table's order, or by the index of live ones where that is shorter.
+ */
+typedef void (*VqRowCallback) (const VqRow *row, void *arg);
+extern void vq_scan_live(Snapshot snapshot, VqRowCallback callback, void *arg);
+
+/* Call with every queue that the snapshot sees. */
+typedef void (*VqQueueCallback) (const pg_uuid_t *id, const VqSettings *settings, void *arg);
+extern void vq_scan_queues(Snapshot snapshot, VqQueueCallback callback, void *arg);
+
+#endif							/* VQ_REBUILD_H */

@@ -1,0 +1,161 @@
+/*
+ * release.c
+ *		Letting the next sessions in: the worker's step, also callable by hand.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "guc.h"
+#include "miscadmin.h"
+#include "pending.h"
+#include "place.h"
+#include "queue.h"
+#include "release.h"
+#include "table.h"
+#include "utils/array.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+/* Look no further than this past locked rows in one step. */
+#define MAX_PASSED 1000
+
+#define MAX_BY_HAND 1000000
+
+static int
+by_ticket(const void *a, const void *b)
+{
+	int64		x = ((const VqReleased *) a)->ticket;
+	int64		y = ((const VqReleased *) b)->ticket;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Write the rows of reserved tickets; appends those let in to released. */
+static int
+write_rows(const pg_uuid_t *id, const int64 *tickets, int n, int64 served_at, VqReleased *released)
+{
+	Datum	   *elements = palloc(n * sizeof(Datum));
+	Datum		values[3];
+	VqCaller	caller;
+	int			written;
+
+	for (int i = 0; i < n; i++)
+		elements[i] = Int64GetDatum(tickets[i]);
+	values[0] = UUIDPGetDatum(id);
+	values[1] = PointerGetDatum(construct_array(elements, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[2] = TimestampTzGetDatum(served_at);
+	written = vq_execute(VQ_RELEASE_SESSIONS, values, NULL, &caller);
+	for (int i = 0; i < written; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		bool		isnull;
+
+		released[i].id = *DatumGetUUIDP(SPI_getbinval(tuple, desc, 1, &isnull));
+		released[i].user_id = *DatumGetUUIDP(SPI_getbinval(tuple, desc, 2, &isnull));
+		released[i].ticket = DatumGetInt64(SPI_getbinval(tuple, desc, 3, &isnull));
+	}
+	vq_executed(&caller);
+	qsort(released, written, sizeof(VqReleased), by_ticket);
+	pfree(elements);
+	return written;
+}
+
+/*
+ * The rows are few and known by key, whatever the statistics say: an empty
+ * table's would have the plan read all of it for ever.
+ */
+static int
+force_index_plans(void)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("enable_hashjoin", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("enable_mergejoin", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+int
+vq_release_step(VqQueue *queue, const pg_uuid_t *id, int n, bool by_hand,
+				VqReleased **released, int *passed)
+{
+	int64		from[VQ_LANES] = {1, 1, 1, 1};
+	int64	   *tickets = palloc(n * sizeof(int64));
+	int			flags = by_hand ? VQ_ANNOUNCE : 0;	/* the worker announces its own as it goes */
+	int			done = 0;
+	int			level = force_index_plans();
+
+	*released = palloc(n * sizeof(VqReleased));
+	*passed = 0;
+	while (done < n && *passed < MAX_PASSED)
+	{
+		int			mark = vq_pending_mark();
+		int64		served_at;
+		int			reserved = vq_reserve_slots(queue, id, from, n - done, by_hand, flags,
+												tickets, &served_at);
+		int			written;
+
+		CHECK_FOR_INTERRUPTS();
+		if (reserved == 0)
+			break;
+		written = write_rows(id, tickets, reserved, served_at, *released + done);
+		vq_drop_unconfirmed(mark);
+		done += written;
+		*passed += reserved - written;
+	}
+	AtEOXact_GUC(true, level);
+	pfree(tickets);
+	return done;
+}
+
+PG_FUNCTION_INFO_V1(vqueue_release);
+Datum
+vqueue_release(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t	id;
+	VqQueue    *queue;
+	VqSettings	settings;
+	VqReleased *released;
+	int			passed;
+	int			done = 0;
+	int			n;
+
+	PreventCommandIfReadOnly("vqueue.release()");
+	if (PG_ARGISNULL(0))
+		vq_null_argument("queue");
+	if (PG_ARGISNULL(1))
+		vq_null_argument("n");
+	n = PG_GETARG_INT32(1);
+	if (n < 1 || n > MAX_BY_HAND)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("number of sessions %d is out of range", n),
+				 errdetail("From 1 to %d can be released by hand.", MAX_BY_HAND),
+				 errhint("Call the function again for more.")));
+	queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &id);
+	vq_lock_against_drop(&id);
+	vq_settings_of(queue, &settings);
+	if (settings.state == VQ_CLOSED)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("queue \"%s\" is closed", settings.name),
+				 errdetail("A closed queue lets nobody in."),
+				 errhint("Call vqueue.drain() to let in those who wait, or vqueue.open().")));
+	while (done < n)
+	{
+		int			batch = Min(n - done, vq_release_batch);
+		int			got = vq_release_step(queue, &id, batch, true, &released, &passed);
+
+		pfree(released);
+		done += got;
+		if (got < batch)
+			break;
+	}
+	PG_RETURN_INT32(done);
+}

@@ -1,0 +1,235 @@
+/*
+ * shmem.h
+ *		The shared state: databases, queues, and the memory they live in.
+ *
+ * VqShared and its array of VqDatabase are in the main segment.  Queues and
+ * their lines are in a DSA area, which the first backend that needs it makes.
+ * The memory of a VqQueue is type-stable: it is recycled for another queue but
+ * never freed, so a backend may keep a pointer over time and, having taken its
+ * lock, see from the id whether it still is the queue that was meant.
+ *
+ * Lock order: VqShared.lock, then a partition of the registry, then one
+ * VqQueue.lock, then VqDatabase.lock.  Nobody holds two queues' locks.
+ */
+#ifndef VQ_SHMEM_H
+#define VQ_SHMEM_H
+
+#include "compat.h"
+#include "datatype/timestamp.h"
+#include "line.h"
+#include "pacer.h"
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/spin.h"
+#include "utils/dsa.h"
+#include "utils/uuid.h"
+
+#define VQ_NAME_SIZE	201		/* a queue's name, with its terminator */
+#define VQ_ERROR_SIZE	200
+#define VQ_SECONDS		64		/* length of the rings of counts a second */
+
+/* Events wait this long (microseconds) for others, to go together. */
+#define VQ_EVENT_DELAY	10000
+
+/* "moved" events of a queue are this far apart (microseconds) at the least. */
+#define VQ_MOVED_DELAY	1000000
+
+/* Tickets for which the ceiling is raised ahead, at the least. */
+#define VQ_CEILING_STEP 8192
+
+/* Bits: a queue state may admit joins, releases, both or neither. */
+typedef enum VqState
+{
+	VQ_CLOSED = 0,
+	VQ_JOINS = 1,
+	VQ_RELEASES = 2,
+	VQ_PAUSED = VQ_JOINS,
+	VQ_DRAINING = VQ_RELEASES,
+	VQ_OPEN = VQ_JOINS | VQ_RELEASES
+} VqState;
+
+/* What memory keeps of a row of queues. */
+typedef struct VqSettings
+{
+	pg_uuid_t	tenant_id;
+	int64		version;		/* of the row; a lower one never replaces a higher */
+	int32		rate_per_minute;
+	int32		max_concurrent_users;
+	int32		burst;			/* 0: vq_pacer_default_burst */
+	int32		max_waiting;	/* 0: no limit */
+	VqState		state;
+	char		name[VQ_NAME_SIZE];
+} VqSettings;
+
+/* Counts by second of the monotonic clock; slot s % VQ_SECONDS is of second s. */
+typedef struct VqRing
+{
+	int64		second;			/* the latest second counted */
+	uint32		count[VQ_SECONDS];
+} VqRing;
+
+/*
+ * A queue.  Every field is read under lock shared and written under lock
+ * exclusive, unless it says otherwise.
+ */
+typedef struct VqQueue
+{
+	LWLock		lock;
+	dsa_pointer self;			/* constant */
+	dsa_pointer next;			/* next of its database, or of the free list; VqShared.lock */
+	bool		attention;		/* is on the attention list; VqDatabase.lock */
+	dsa_pointer next_attention; /* VqDatabase.lock */
+
+	/* From here on, all is zeroed when the memory is recycled. */
+	Oid			dboid;			/* InvalidOid while on the free list */
+	pg_uuid_t	id;
+	bool		nascent;		/* its row has not committed; nobody else uses it */
+	bool		gone;			/* its row was deleted; the worker takes it out of memory */
+	uint64		build;			/* the last rebuild that saw it, or during which it was committed */
+	VqSettings	settings;
+	VqPacer		pacer;
+	VqLine		line;
+	int64		next_ticket;	/* the next to be issued */
+	int64		ceiling;		/* tickets up to here may be issued */
+
+	int64		due;			/* mono time when the worker looks at it next, or VQ_NEVER */
+
+	VqRing		released;		/* releases committed */
+	VqRing		departed;		/* slots given up */
+	int64		released_total;
+	bool		moved;			/* something moved since the last "moved" event */
+	bool		state_news;		/* the state changed since the last "state" event */
+
+	/* Written by the worker only, still under lock. */
+	int			failures;		/* steps that failed in a row */
+	int64		retry_at;		/* mono time before which it is left alone */
+	int64		announced_at;	/* mono time of the last "moved" event */
+	char		last_error[VQ_ERROR_SIZE];
+} VqQueue;
+
+typedef enum VqLineState
+{
+	VQ_STALE,					/* memory must be built from the tables */
+	VQ_BUILDING,				/* somebody is at it */
+	VQ_READY
+} VqLineState;
+
+/* A database that has, or may have, the extension. */
+typedef struct VqDatabase
+{
+	Oid			oid;			/* InvalidOid: a free place; VqShared.lock */
+	pg_atomic_uint32 line_state;	/* VqLineState; STALE to BUILDING by compare-and-swap */
+	pg_atomic_uint64 build;		/* counts rebuilds; by the builder */
+	pg_atomic_uint64 names_version; /* changes whenever a name may mean another queue */
+	ConditionVariable changed;	/* line_state or some queue's ceiling changed */
+	dsa_pointer queues;			/* list of its queues; VqShared.lock */
+
+	LWLock		lock;			/* protects the attention list */
+	dsa_pointer attention;		/* queues that the worker should look at before their due */
+
+	slock_t		mutex;			/* protects what follows */
+	Latch	   *worker_latch;	/* of the worker, NULL without one; by the worker */
+	int			worker_pid;		/* by the worker; 0 without one */
+	bool		installed;		/* a worker has found the extension here; by the worker */
+	bool		wanted;			/* launcher: start a worker; by anybody */
+	bool		refused;		/* the last start found no worker slot; by the launcher */
+	int			barred;			/* DDL on the database runs: no worker may connect */
+	TimestampTz last_round;		/* by the worker */
+	uint64		rounds;			/* by the worker */
+} VqDatabase;
+
+typedef struct VqShared
+{
+	LWLock	   *lock;			/* databases, their queue lists, the free list, creation of the area */
+	int			tranche;		/* constant, of the area, the registry and the queues' locks */
+	dsa_handle	area;			/* DSM_HANDLE_INVALID before first use; lock */
+	dshash_table_handle registry;	/* lock */
+	dsa_pointer free_queues;	/* lock */
+	pg_atomic_uint64 memory_used;	/* bytes of lines and queues */
+	pg_atomic_uint32 queue_count;
+
+	slock_t		mutex;			/* protects the launcher's fields */
+	Latch	   *launcher_latch; /* NULL without one */
+	int			launcher_pid;
+	int			n_databases;	/* constant */
+	VqDatabase	databases[FLEXIBLE_ARRAY_MEMBER];
+} VqShared;
+
+extern VqShared *vq_shared;
+
+extern void vq_shmem_init(void);
+
+/* Both clocks, read together. */
+extern VqNow vq_now(void);
+
+/* The arena that lines live in; attaches this backend to it on first use. */
+extern const VqArena *vq_arena(void);
+
+/* This database's entry, made on first use.  Errors: 53400 all places taken. */
+extern VqDatabase *vq_database(void);
+
+/* The entry of a database, NULL if it has none. */
+extern VqDatabase *vq_known_database(Oid oid);
+
+/* Free the entry of a database that is gone, with all its queues. */
+extern void vq_forget_database(VqDatabase *db);
+
+/* Drop all queues of a database from memory; the entry stays. */
+extern void vq_forget_queues(VqDatabase *db);
+
+/*
+ * The queue of this id in this database, NULL if there is none.  The caller
+ * checks vq_is_queue once it holds the queue's lock.
+ */
+extern VqQueue *vq_find_queue(const pg_uuid_t *id);
+
+/* The same, made if missing (nascent).  Errors: 53200 out of memory. */
+extern VqQueue *vq_make_queue(const pg_uuid_t *id, bool *made);
+
+/* Take a queue out of memory and give its line back; never fails. */
+extern void vq_forget_queue(VqQueue *queue);
+
+static inline bool
+vq_is_queue(const VqQueue *queue, const pg_uuid_t *id)
+{
+	return OidIsValid(queue->dboid) && !queue->gone &&
+		memcmp(&queue->id, id, sizeof(pg_uuid_t)) == 0;
+}
+
+/* The queues of a database, copied to the current memory context. */
+extern VqQueue **vq_list_queues(VqDatabase *db, int *n);
+
+/* Sessions that stand in all lanes, uncommitted joins included.  Caller holds the lock. */
+extern int64 vq_standing(const VqQueue *queue);
+
+/* What a ring counted in the last full seconds (up to VQ_SECONDS - 1) before now. */
+extern int	vq_ring_sum(const VqRing *ring, VqNow now, int seconds);
+extern void vq_ring_add(VqRing *ring, VqNow now, int n);
+
+/*
+ * Have the worker look at the queue no later than mono time due.  Caller holds
+ * the queue's lock exclusively; the latch is set only if that is earlier than
+ * the worker planned.
+ */
+extern void vq_call_worker(VqQueue *queue, int64 due);
+
+/* When the queue could next release somebody: a mono time, or VQ_NEVER.  Caller holds the lock. */
+extern int64 vq_release_due(const VqQueue *queue, VqNow now);
+
+/*
+ * When the worker should look at it next: for events and ceilings, and for
+ * releases unless there is nobody it could release now.  Caller holds the lock.
+ */
+extern int64 vq_next_due(const VqQueue *queue, VqNow now, bool releases);
+
+/* Take up to n of the queues that wait for attention; returns how many. */
+extern int	vq_take_attention(VqDatabase *db, VqQueue **queues, int n);
+
+extern void vq_wake_launcher(void);
+
+/* Raise 53200 with the way out. */
+extern void vq_out_of_memory(void) pg_attribute_noreturn();
+
+#endif							/* VQ_SHMEM_H */

@@ -1,0 +1,473 @@
+/*
+ * table.c
+ *		The tables of vqueue as C sees them.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "table.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+static const char *const relation_names[VQ_RELATIONS] = {
+	"tenants", "queues", "ticket_ceilings", "user_sessions",
+	"tenants_pkey", "tenants_name_key",
+	"queues_pkey", "queues_tenant_id_name_key",
+	"user_sessions_pkey", "user_sessions_queue_id_ticket_key", "user_sessions_live_key"
+};
+
+const char *const vq_status_names[VQ_STATUSES] = {
+	"waiting", "ready", "serving",
+	"completed", "expired", "left", "abandoned", "no_show", "removed"
+};
+
+const char *const vq_lane_names[VQ_LANES] = {"vip", "high", "normal", "low"};
+
+/* In the order of VqState's values. */
+static const char *const state_names[] = {"closed", "paused", "draining", "open"};
+
+#define EQ "OPERATOR(pg_catalog.=)"
+
+static const struct
+{
+	const char *text;
+	int			n_args;
+	Oid			args[10];
+}			statements[VQ_STATEMENTS] =
+{
+	[VQ_INSERT_SESSION] = {
+		"INSERT INTO vqueue.user_sessions (id, queue_id, user_id, ticket, joined_at, served_at,"
+		" status, priority, user_name, user_email)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+		" ON CONFLICT (queue_id, user_id) WHERE left_at IS NULL DO NOTHING",
+		10, {UUIDOID, UUIDOID, UUIDOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+		TEXTOID, TEXTOID, TEXTOID, TEXTOID}
+	},
+	[VQ_INSERT_SESSIONS] = {
+		"INSERT INTO vqueue.user_sessions (id, queue_id, user_id, ticket, joined_at, served_at,"
+		" status, priority)"
+		" SELECT t.id, $1, t.user_id, t.ticket, t.joined_at, t.served_at,"
+		" CASE WHEN t.served_at IS NULL THEN 'waiting' ELSE 'serving' END, $2"
+		" FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),"
+		" pg_catalog.unnest($6), pg_catalog.unnest($7)) AS t (id, user_id, ticket, joined_at, served_at)"
+		" ON CONFLICT (queue_id, user_id) WHERE left_at IS NULL DO NOTHING RETURNING ticket",
+		7, {UUIDOID, TEXTOID, UUIDARRAYOID, UUIDARRAYOID, INT8ARRAYOID,
+		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}
+	},
+	[VQ_END_SESSION] = {
+		"UPDATE vqueue.user_sessions SET status = $2, left_at = $3, reason = COALESCE($4, reason)"
+		" WHERE id " EQ " $1 AND left_at IS NULL AND ($5 OR NOT status " EQ " 'waiting')",
+		5, {UUIDOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, BOOLOID}
+	},
+	[VQ_RELEASE_SESSIONS] = {
+		"UPDATE vqueue.user_sessions AS s SET status = 'serving', served_at = $3"
+		" FROM (SELECT c.ctid FROM vqueue.user_sessions AS c"
+		" WHERE c.queue_id " EQ " $1 AND c.ticket " EQ " ANY ($2) AND c.status " EQ " 'waiting'"
+		" FOR UPDATE SKIP LOCKED) AS w"
+		" WHERE s.ctid " EQ " w.ctid RETURNING s.id, s.user_id, s.ticket",
+		3, {UUIDOID, INT8ARRAYOID, TIMESTAMPTZOID}
+	},
+	[VQ_RAISE_CEILING] = {
+		"UPDATE vqueue.ticket_ceilings AS t SET ceiling = GREATEST(t.ceiling, $2)"
+		" FROM (SELECT c.ctid FROM vqueue.ticket_ceilings AS c"
+		" WHERE c.queue_id " EQ " $1 FOR UPDATE SKIP LOCKED) AS w"
+		" WHERE t.ctid " EQ " w.ctid",
+		2, {UUIDOID, INT8OID}
+	},
+	[VQ_INSERT_CEILING] = {
+		"INSERT INTO vqueue.ticket_ceilings (queue_id, ceiling) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+		2, {UUIDOID, INT8OID}
+	},
+	[VQ_COUNT_AHEAD] = {
+		"SELECT pg_catalog.count(*) FROM vqueue.user_sessions AS s"
+		" WHERE s.queue_id " EQ " $1 AND s.left_at IS NULL AND s.status " EQ " 'waiting'"
+		" AND (s.priority " EQ " ANY ($3) OR s.priority " EQ " $4 AND s.ticket OPERATOR(pg_catalog.<) $2)",
+		4, {UUIDOID, INT8OID, TEXTARRAYOID, TEXTOID}
+	},
+	[VQ_COUNT_QUEUES] = {
+		"SELECT q.id,"
+		" pg_catalog.count(s.id) FILTER (WHERE s.status " EQ " 'waiting'),"
+		" pg_catalog.count(s.id) FILTER (WHERE s.status OPERATOR(pg_catalog.<>) 'waiting'),"
+		" pg_catalog.min(s.ticket) FILTER (WHERE s.status " EQ " 'waiting'),"
+		" pg_catalog.max(s.ticket)"
+		" FROM vqueue.queues AS q LEFT JOIN vqueue.user_sessions AS s"
+		" ON s.queue_id " EQ " q.id AND s.left_at IS NULL GROUP BY q.id",
+		0, {0}
+	},
+	[VQ_DISARM] = {"SELECT vqueue._disarm_foreign_key()", 0, {0}},
+};
+
+static Oid	relation_oids[VQ_RELATIONS];
+static Oid	owner = InvalidOid;
+static bool relations_known = false;
+static SPIPlanPtr plans[VQ_STATEMENTS];
+static bool writing_ceiling = false;
+
+/* ---- finding the tables ---- */
+
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	if (!OidIsValid(relid))
+		relations_known = false;
+	for (int i = 0; i < VQ_RELATIONS && relations_known; i++)
+		if (relation_oids[i] == relid)
+			relations_known = false;
+}
+
+static bool
+look_up_relations(void)
+{
+	static bool registered = false;
+	Oid			schema = get_namespace_oid("vqueue", true);
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+		registered = true;
+	}
+	if (!OidIsValid(schema))
+		return false;
+	relations_known = true;		/* unless an invalidation arrives from here on */
+	for (int i = 0; i < VQ_RELATIONS; i++)
+	{
+		relation_oids[i] = get_relname_relid(relation_names[i], schema);
+		if (!OidIsValid(relation_oids[i]))
+		{
+			relations_known = false;
+			return false;
+		}
+	}
+	{
+		Relation	rel = table_open(relation_oids[VQ_SESSIONS], AccessShareLock);
+
+		owner = rel->rd_rel->relowner;
+		table_close(rel, AccessShareLock);
+	}
+	return true;
+}
+
+bool
+vq_installed(void)
+{
+	return relations_known || look_up_relations();
+}
+
+Oid
+vq_relation(VqRelation which)
+{
+	if (!relations_known && !look_up_relations())
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("extension \"vqueue\" is not installed in this database"),
+				 errhint("Run CREATE EXTENSION vqueue.")));
+	return relation_oids[which];
+}
+
+char *
+vq_uuid_text(const pg_uuid_t *id)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
+}
+
+/* ---- reading rows ---- */
+
+static int
+parse_name(const char *const *names, int n, const char *name, int len)
+{
+	for (int i = 0; i < n; i++)
+		if (strncmp(names[i], name, len) == 0 && names[i][len] == '\0')
+			return i;
+	return -1;
+}
+
+int
+vq_parse_lane(const char *name, int len)
+{
+	return parse_name(vq_lane_names, VQ_LANES, name, len);
+}
+
+int
+vq_parse_status(const char *name, int len)
+{
+	return parse_name(vq_status_names, VQ_STATUSES, name, len);
+}
+
+static Datum
+get_attribute(HeapTuple tuple, TupleDesc desc, int attnum)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, attnum, desc, &isnull);
+
+	return isnull ? (Datum) 0 : value;
+}
+
+static int
+get_name(HeapTuple tuple, TupleDesc desc, int attnum, const char *const *names, int n)
+{
+	Datum		value = get_attribute(tuple, desc, attnum);
+	text	   *name;
+	int			found;
+
+	if (value == (Datum) 0)
+		elog(ERROR, "unexpected null in column %d", attnum);
+	name = DatumGetTextPP(value);
+	found = parse_name(names, n, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+	if (found < 0)
+		elog(ERROR, "unexpected value in column %d", attnum);
+	return found;
+}
+
+void
+vq_read_row(HeapTuple tuple, TupleDesc desc, VqRow *row)
+{
+	row->id = *DatumGetUUIDP(get_attribute(tuple, desc, Anum_sessions_id));
+	row->queue_id = *DatumGetUUIDP(get_attribute(tuple, desc, Anum_sessions_queue_id));
+	row->user_id = *DatumGetUUIDP(get_attribute(tuple, desc, Anum_sessions_user_id));
+	row->ticket = DatumGetInt64(get_attribute(tuple, desc, Anum_sessions_ticket));
+	row->joined_at = DatumGetTimestampTz(get_attribute(tuple, desc, Anum_sessions_joined_at));
+	row->served_at = DatumGetTimestampTz(get_attribute(tuple, desc, Anum_sessions_served_at));
+	row->left_at = DatumGetTimestampTz(get_attribute(tuple, desc, Anum_sessions_left_at));
+	row->status = get_name(tuple, desc, Anum_sessions_status, vq_status_names, VQ_STATUSES);
+	row->lane = get_name(tuple, desc, Anum_sessions_priority, vq_lane_names, VQ_LANES);
+}
+
+void
+vq_read_settings(HeapTuple tuple, TupleDesc desc, VqSettings *settings)
+{
+	text	   *name = DatumGetTextPP(get_attribute(tuple, desc, Anum_queues_name));
+
+	memset(settings, 0, sizeof(*settings));
+	settings->tenant_id = *DatumGetUUIDP(get_attribute(tuple, desc, Anum_queues_tenant_id));
+	text_to_cstring_buffer(name, settings->name, VQ_NAME_SIZE);
+	settings->max_concurrent_users =
+		DatumGetInt32(get_attribute(tuple, desc, Anum_queues_max_concurrent_users));
+	settings->rate_per_minute =
+		DatumGetInt32(get_attribute(tuple, desc, Anum_queues_release_rate_per_minute));
+	settings->burst = DatumGetInt32(get_attribute(tuple, desc, Anum_queues_burst));
+	settings->max_waiting = DatumGetInt32(get_attribute(tuple, desc, Anum_queues_max_waiting));
+	settings->state = get_name(tuple, desc, Anum_queues_state, state_names,
+							   lengthof(state_names));
+	settings->version = DatumGetInt64(get_attribute(tuple, desc, Anum_queues_version));
+}
+
+const char *
+vq_state_name(VqState state)
+{
+	return state_names[state];
+}
+
+int32
+vq_burst(const VqSettings *settings)
+{
+	return settings->burst > 0 ? settings->burst : vq_pacer_default_burst(settings->rate_per_minute);
+}
+
+/* Fetch by a unique index; the tuple is a copy, NULL if there is none. */
+static HeapTuple
+fetch(VqRelation table, VqRelation index, ScanKey keys, int n_keys, Snapshot snapshot,
+	  TupleDesc *desc)
+{
+	Relation	rel = table_open(vq_relation(table), AccessShareLock);
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	snapshot = RegisterSnapshot(snapshot ? snapshot : GetLatestSnapshot());
+	scan = systable_beginscan(rel, vq_relation(index), true, snapshot, n_keys, keys);
+	tuple = systable_getnext(scan);
+	if (tuple != NULL)
+		tuple = heap_copytuple(tuple);
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	*desc = RelationGetDescr(rel);	/* stays while our transaction holds the lock */
+	table_close(rel, NoLock);
+	return tuple;
+}
+
+static bool
+fetch_row(VqRelation index, ScanKey keys, int n_keys, Snapshot snapshot, VqRow *row)
+{
+	TupleDesc	desc;
+	HeapTuple	tuple = fetch(VQ_SESSIONS, index, keys, n_keys, snapshot, &desc);
+
+	if (tuple == NULL)
+		return false;
+	vq_read_row(tuple, desc, row);
+	heap_freetuple(tuple);
+	return true;
+}
+
+static void
+key_uuid(ScanKey key, AttrNumber attnum, const pg_uuid_t *id)
+{
+	ScanKeyInit(key, attnum, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
+}
+
+bool
+vq_fetch_session(const pg_uuid_t *id, Snapshot snapshot, VqRow *row)
+{
+	ScanKeyData key;
+
+	key_uuid(&key, Anum_sessions_id, id);
+	return fetch_row(VQ_SESSIONS_PKEY, &key, 1, snapshot, row);
+}
+
+bool
+vq_fetch_ticket(const pg_uuid_t *queue_id, int64 ticket, Snapshot snapshot, VqRow *row)
+{
+	ScanKeyData keys[2];
+
+	key_uuid(&keys[0], Anum_sessions_queue_id, queue_id);
+	ScanKeyInit(&keys[1], Anum_sessions_ticket, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(ticket));
+	return fetch_row(VQ_SESSIONS_TICKET, keys, 2, snapshot, row);
+}
+
+bool
+vq_fetch_live(const pg_uuid_t *queue_id, const pg_uuid_t *user_id, Snapshot snapshot, VqRow *row)
+{
+	ScanKeyData keys[2];
+
+	key_uuid(&keys[0], Anum_sessions_queue_id, queue_id);
+	key_uuid(&keys[1], Anum_sessions_user_id, user_id);
+	return fetch_row(VQ_SESSIONS_LIVE, keys, 2, snapshot, row);
+}
+
+bool
+vq_fetch_tenant(const char *name, pg_uuid_t *id)
+{
+	ScanKeyData key;
+	TupleDesc	desc;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_tenants_name, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
+	key.sk_collation = DEFAULT_COLLATION_OID;
+	tuple = fetch(VQ_TENANTS, VQ_TENANTS_NAME, &key, 1, GetActiveSnapshot(), &desc);
+	if (tuple == NULL)
+		return false;
+	*id = *DatumGetUUIDP(get_attribute(tuple, desc, Anum_tenants_id));
+	return true;
+}
+
+char *
+vq_fetch_tenant_name(const pg_uuid_t *id)
+{
+	ScanKeyData key;
+	TupleDesc	desc;
+	HeapTuple	tuple;
+
+	key_uuid(&key, Anum_tenants_id, id);
+	tuple = fetch(VQ_TENANTS, VQ_TENANTS_PKEY, &key, 1, GetActiveSnapshot(), &desc);
+	if (tuple == NULL)
+		return NULL;
+	return TextDatumGetCString(get_attribute(tuple, desc, Anum_tenants_name));
+}
+
+bool
+vq_fetch_queue_name(const pg_uuid_t *tenant_id, const char *name, pg_uuid_t *id)
+{
+	ScanKeyData keys[2];
+	TupleDesc	desc;
+	HeapTuple	tuple;
+
+	key_uuid(&keys[0], Anum_queues_tenant_id, tenant_id);
+	ScanKeyInit(&keys[1], Anum_queues_name, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
+	keys[1].sk_collation = DEFAULT_COLLATION_OID;
+	tuple = fetch(VQ_QUEUES, VQ_QUEUES_NAME, keys, 2, GetActiveSnapshot(), &desc);
+	if (tuple == NULL)
+		return false;
+	*id = *DatumGetUUIDP(get_attribute(tuple, desc, Anum_queues_id));
+	return true;
+}
+
+bool
+vq_fetch_queue(const pg_uuid_t *id, VqSettings *settings)
+{
+	ScanKeyData key;
+	TupleDesc	desc;
+	HeapTuple	tuple;
+
+	key_uuid(&key, Anum_queues_id, id);
+	tuple = fetch(VQ_QUEUES, VQ_QUEUES_PKEY, &key, 1, GetActiveSnapshot(), &desc);
+	if (tuple == NULL)
+		return false;
+	vq_read_settings(tuple, desc, settings);
+	return true;
+}
+
+/* ---- writing ---- */
+
+uint64
+vq_execute(VqStatement statement, Datum *values, const char *nulls, VqCaller *caller)
+{
+	int			rc;
+
+	(void) vq_relation(VQ_SESSIONS);
+	GetUserIdAndSecContext(&caller->userid, &caller->context);
+	SetUserIdAndSecContext(owner, caller->context | SECURITY_LOCAL_USERID_CHANGE);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (plans[statement] == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare(statements[statement].text, statements[statement].n_args,
+									   (Oid *) statements[statement].args);
+
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare statement %d", statement);
+		plans[statement] = plan;
+	}
+	rc = SPI_execute_plan(plans[statement], values, nulls, false, 0);
+	if (rc < 0)
+		elog(ERROR, "statement %d failed: %s", statement, SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
+void
+vq_executed(const VqCaller *caller)
+{
+	SPI_finish();
+	SetUserIdAndSecContext(caller->userid, caller->context);
+}
+
+bool
+vq_write_ceiling(const pg_uuid_t *queue_id, int64 ceiling)
+{
+	Datum		values[2] = {UUIDPGetDatum(queue_id), Int64GetDatum(ceiling)};
+	bool		done;
+	VqCaller	caller;
+
+	writing_ceiling = true;
+	PG_TRY();
+	{
+		done = vq_execute(VQ_RAISE_CEILING, values, NULL, &caller) > 0;
+		vq_executed(&caller);
+		if (!done)
+		{
+			/* Locked, or deleted by hand. */
+			done = vq_execute(VQ_INSERT_CEILING, values, NULL, &caller) > 0;
+			vq_executed(&caller);
+		}
+	}
+	PG_FINALLY();
+	{
+		writing_ceiling = false;
+	}
+	PG_END_TRY();
+	return done;
+}
+
+bool
+vq_writing_ceiling(void)
+{
+	return writing_ceiling;
+}

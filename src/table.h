@@ -1,0 +1,175 @@
+/*
+ * table.h
+ *		The tables of vqueue as C sees them: where they are, their rows, and the
+ *		statements that write them.
+ *
+ * Reading goes straight to an index, past the executor and thus past its
+ * privilege checks; writing goes through SPI, as the owner of the tables.  The
+ * SQL functions that call this are the gate.
+ */
+#ifndef VQ_TABLE_H
+#define VQ_TABLE_H
+
+#include "access/htup.h"
+#include "access/tupdesc.h"
+#include "shmem.h"
+#include "utils/snapshot.h"
+
+typedef enum VqRelation
+{
+	VQ_TENANTS,
+	VQ_QUEUES,
+	VQ_CEILINGS,
+	VQ_SESSIONS,
+	VQ_TENANTS_PKEY,
+	VQ_TENANTS_NAME,
+	VQ_QUEUES_PKEY,
+	VQ_QUEUES_NAME,
+	VQ_SESSIONS_PKEY,
+	VQ_SESSIONS_TICKET,
+	VQ_SESSIONS_LIVE,
+	VQ_RELATIONS
+} VqRelation;
+
+/* Column numbers, fixed by the install script. */
+enum
+{
+	Anum_tenants_id = 1,
+	Anum_tenants_name = 2,
+
+	Anum_queues_id = 1,
+	Anum_queues_tenant_id = 2,
+	Anum_queues_name = 3,
+	Anum_queues_max_concurrent_users = 5,
+	Anum_queues_release_rate_per_minute = 6,
+	Anum_queues_burst = 7,
+	Anum_queues_max_waiting = 8,
+	Anum_queues_state = 9,
+	Anum_queues_version = 11,
+	Anum_queues_updated_at = 13,
+
+	Anum_ceilings_queue_id = 1,
+	Anum_ceilings_ceiling = 2,
+
+	Anum_sessions_id = 1,
+	Anum_sessions_queue_id,
+	Anum_sessions_user_id,
+	Anum_sessions_ticket,
+	Anum_sessions_joined_at,
+	Anum_sessions_served_at,
+	Anum_sessions_left_at,
+	Anum_sessions_status,
+	Anum_sessions_priority
+};
+
+typedef enum VqStatus
+{
+	VQ_WAITING,
+	VQ_IS_READY,
+	VQ_SERVING,
+	VQ_COMPLETED,
+	VQ_EXPIRED,
+	VQ_LEFT,
+	VQ_ABANDONED,
+	VQ_NO_SHOW,
+	VQ_REMOVED,
+	VQ_STATUSES
+} VqStatus;
+
+extern const char *const vq_status_names[VQ_STATUSES];
+extern const char *const vq_lane_names[VQ_LANES];
+extern const char *vq_state_name(VqState state);
+
+/* A row of user_sessions, as far as C needs it; a time of 0 is null. */
+typedef struct VqRow
+{
+	pg_uuid_t	id;
+	pg_uuid_t	queue_id;
+	pg_uuid_t	user_id;
+	int64		ticket;
+	TimestampTz joined_at;
+	TimestampTz served_at;
+	TimestampTz left_at;
+	VqStatus	status;
+	VqKind		lane;
+} VqRow;
+
+static inline bool
+vq_is_live(const VqRow *row)
+{
+	return row->status <= VQ_SERVING;
+}
+
+/* The kind of bit that a live row has in memory, or -1. */
+static inline int
+vq_row_kind(const VqRow *row)
+{
+	return row->status == VQ_WAITING ? (int) row->lane :
+		vq_is_live(row) ? VQ_INSIDE : -1;
+}
+
+/* Whether the extension is installed here (that is, its tables are there). */
+extern bool vq_installed(void);
+
+/* Oid of a table or index.  Errors: 42P01 the extension is not installed. */
+extern Oid	vq_relation(VqRelation which);
+
+/* Lane of a priority's name, or -1. */
+extern int	vq_parse_lane(const char *name, int len);
+extern int	vq_parse_status(const char *name, int len);
+
+extern void vq_read_row(HeapTuple tuple, TupleDesc desc, VqRow *row);
+extern void vq_read_settings(HeapTuple tuple, TupleDesc desc, VqSettings *settings);
+
+/* The burst in force. */
+extern int32 vq_burst(const VqSettings *settings);
+
+/* Fetch a session by one of its keys; snapshot NULL is the latest.  False if there is none. */
+extern bool vq_fetch_session(const pg_uuid_t *id, Snapshot snapshot, VqRow *row);
+extern bool vq_fetch_ticket(const pg_uuid_t *queue_id, int64 ticket, Snapshot snapshot, VqRow *row);
+extern bool vq_fetch_live(const pg_uuid_t *queue_id, const pg_uuid_t *user_id,
+						  Snapshot snapshot, VqRow *row);
+
+/* Names to ids, by the active snapshot; false if there is none. */
+extern bool vq_fetch_tenant(const char *name, pg_uuid_t *id);
+extern char *vq_fetch_tenant_name(const pg_uuid_t *id); /* NULL if there is none */
+extern bool vq_fetch_queue_name(const pg_uuid_t *tenant_id, const char *name, pg_uuid_t *id);
+extern bool vq_fetch_queue(const pg_uuid_t *id, VqSettings *settings);
+
+typedef enum VqStatement
+{
+	VQ_INSERT_SESSION,			/* one row, nothing on a conflict with the user's live one */
+	VQ_INSERT_SESSIONS,			/* the same from arrays */
+	VQ_END_SESSION,				/* to a final status */
+	VQ_RELEASE_SESSIONS,		/* waiting to serving, past locked rows; returns id, user_id, ticket */
+	VQ_RAISE_CEILING,
+	VQ_INSERT_CEILING,
+	VQ_COUNT_AHEAD,				/* a position from the table alone */
+	VQ_COUNT_QUEUES,			/* the counters of all queues from the table alone */
+	VQ_DISARM,
+	VQ_STATEMENTS
+} VqStatement;
+
+/* Who to be again after a statement was executed as the owner. */
+typedef struct VqCaller
+{
+	Oid			userid;
+	int			context;
+} VqCaller;
+
+/*
+ * Execute a statement as the owner of the tables and return the number of
+ * rows; SPI_tuptable is valid until vq_executed, which must follow.
+ */
+extern uint64 vq_execute(VqStatement statement, Datum *values, const char *nulls, VqCaller *caller);
+extern void vq_executed(const VqCaller *caller);
+
+/* Set the ceiling of a queue's tickets; false if its row is locked. */
+extern bool vq_write_ceiling(const pg_uuid_t *queue_id, int64 ceiling);
+
+/* Whether the present write of a ceiling is our own. */
+extern bool vq_writing_ceiling(void);
+
+extern char *vq_uuid_text(const pg_uuid_t *id);
+
+#endif							/* VQ_TABLE_H */

@@ -1,0 +1,354 @@
+/*
+ * trigger.c
+ *		The row triggers by which memory learns of every change of the tables,
+ *		whoever makes it: our functions, plain SQL, COPY, a restore, replication.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "pending.h"
+#include "queue.h"
+#include "rebuild.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+static TriggerData *
+trigger_data(FunctionCallInfo fcinfo)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function was not called by a trigger")));
+	return (TriggerData *) fcinfo->context;
+}
+
+/* Rows applied by replication come in no particular order, and are right at their origin. */
+static bool
+is_replica(void)
+{
+	return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA;
+}
+
+/*
+ * Memory of a row's queue, with the queue kept from being dropped.  NULL if a
+ * replica does not have it yet: memory is then built anew after the commit.
+ */
+static VqQueue *
+queue_of_row(const pg_uuid_t *id)
+{
+	VqQueue    *queue;
+
+	vq_ready();
+	vq_lock_against_drop(id);
+	queue = vq_find_queue(id);
+	if (queue != NULL && !queue->gone)
+		return queue;
+	if (!is_replica())
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("queue \"%s\" does not exist", vq_uuid_text(id)),
+				 errdetail("A session must belong to a queue."),
+				 errhint("Insert the row of vqueue.queues first.")));
+	vq_note_stale();
+	return NULL;
+}
+
+/* ---- sessions ---- */
+
+static Datum
+column(HeapTuple tuple, TupleDesc desc, int attnum, bool *isnull)
+{
+	return heap_getattr(tuple, attnum, desc, isnull);
+}
+
+/* A row inserted by hand without a ticket gets one. */
+static HeapTuple
+give_ticket(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		queue_id = column(tuple, desc, Anum_sessions_queue_id, &isnull);
+	Datum		priority;
+	text	   *name;
+	int			lane;
+	int			attnum = Anum_sessions_ticket;
+	Datum		ticket;
+	int64		joined_at;
+	int64		served_at;
+	VqQueue    *queue;
+
+	if (isnull)
+		return tuple;			/* fails on the column's constraint */
+	priority = column(tuple, desc, Anum_sessions_priority, &isnull);
+	if (isnull)
+		return tuple;
+	name = DatumGetTextPP(priority);
+	lane = vq_parse_lane(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+	if (lane < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("priority \"%s\" is not known", text_to_cstring(name)),
+				 errhint("Use low, normal, high or vip.")));
+	queue = queue_of_row(DatumGetUUIDP(queue_id));
+	if (queue == NULL)
+		return tuple;
+	ticket = Int64GetDatum(vq_issue_ticket(queue, DatumGetUUIDP(queue_id), lane, false,
+										   &joined_at, &served_at));
+	isnull = false;
+	return heap_modify_tuple_by_cols(tuple, desc, 1, &attnum, &ticket, &isnull);
+}
+
+static void
+check_identity(const VqRow *old, const VqRow *new)
+{
+	if (old->ticket == new->ticket &&
+		memcmp(&old->queue_id, &new->queue_id, sizeof(pg_uuid_t)) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("queue and ticket of a session cannot be changed"),
+			 errdetail("A ticket belongs to one session of one queue for good."),
+			 errhint("End the session and join anew.")));
+}
+
+/* A changed status brings its times along where they were not given. */
+static HeapTuple
+give_times(HeapTuple tuple, TupleDesc desc, const VqRow *old)
+{
+	int			attnums[2] = {Anum_sessions_served_at, Anum_sessions_left_at};
+	Datum		values[2];
+	bool		nulls[2];
+	VqRow		new;
+
+	vq_read_row(tuple, desc, &new);
+	check_identity(old, &new);
+	if (old->status == new.status)
+		return tuple;
+	if (new.status == VQ_WAITING)
+		new.served_at = 0;
+	else if (new.served_at == 0 &&
+			 (new.status == VQ_SERVING || new.status == VQ_COMPLETED || new.status == VQ_EXPIRED))
+		new.served_at = GetCurrentTimestamp();
+	if (vq_is_live(&new))
+		new.left_at = 0;
+	else if (new.left_at == 0)
+		new.left_at = GetCurrentTimestamp();
+	values[0] = TimestampTzGetDatum(new.served_at);
+	values[1] = TimestampTzGetDatum(new.left_at);
+	nulls[0] = new.served_at == 0;
+	nulls[1] = new.left_at == 0;
+	return heap_modify_tuple_by_cols(tuple, desc, 2, attnums, values, nulls);
+}
+
+/* Values that the table's constraints will refuse, which come after us. */
+static bool
+is_readable(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	text	   *name;
+	Datum		value;
+
+	for (int attnum = Anum_sessions_id; attnum <= Anum_sessions_joined_at; attnum++)
+		if (heap_attisnull(tuple, attnum, desc))
+			return false;
+	value = column(tuple, desc, Anum_sessions_priority, &isnull);
+	if (isnull)
+		return false;
+	name = DatumGetTextPP(value);
+	if (vq_parse_lane(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) < 0)
+		return false;
+	value = column(tuple, desc, Anum_sessions_status, &isnull);
+	if (isnull)
+		return false;
+	name = DatumGetTextPP(value);
+	return vq_parse_status(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) >= 0;
+}
+
+PG_FUNCTION_INFO_V1(vqueue_session_before);
+Datum
+vqueue_session_before(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo);
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	VqRow		old;
+
+	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
+		return PointerGetDatum(give_ticket(data->tg_trigtuple, desc));
+	if (!is_readable(data->tg_newtuple, desc))
+		return PointerGetDatum(data->tg_newtuple);
+	vq_read_row(data->tg_trigtuple, desc, &old);
+	return PointerGetDatum(give_times(data->tg_newtuple, desc, &old));
+}
+
+/* Note the step of a session from one kind of bit (-1: none) to another. */
+static void
+note_step(VqQueue *queue, const VqRow *row, int old_kind, int new_kind, bool inserted)
+{
+	int			flags = 0;
+
+	if (old_kind == new_kind)
+		return;
+	if (new_kind == VQ_INSIDE && !inserted)
+		flags = VQ_PAID | VQ_ANNOUNCE;
+	if (new_kind >= 0)
+		vq_note_add(queue, &row->queue_id, new_kind, row->ticket, flags,
+					!inserted && !is_replica());
+	if (old_kind >= 0)
+		vq_note_remove(queue, old_kind, row->ticket, new_kind < 0 ? VQ_ANNOUNCE : 0);
+}
+
+PG_FUNCTION_INFO_V1(vqueue_session_after);
+Datum
+vqueue_session_after(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo);
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	VqRow		row;
+	VqRow		new;
+	VqQueue    *queue;
+
+	vq_read_row(data->tg_trigtuple, desc, &row);
+	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
+	{
+		queue = queue_of_row(&row.queue_id);
+		if (queue == NULL)
+			return PointerGetDatum(NULL);
+		if (vq_is_live(&row))
+			note_step(queue, &row, -1, vq_row_kind(&row), true);
+		else
+			vq_note_ticket(queue, row.ticket);
+		return PointerGetDatum(NULL);
+	}
+
+	vq_ready();
+	queue = vq_find_queue(&row.queue_id);
+	if (queue == NULL)
+	{
+		/* Its queue is being deleted with it, or was not replicated yet. */
+		vq_note_stale();
+		return PointerGetDatum(NULL);
+	}
+	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
+	{
+		vq_read_row(data->tg_newtuple, desc, &new);
+		note_step(queue, &row, vq_row_kind(&row), vq_row_kind(&new), false);
+	}
+	else if (vq_is_live(&row))
+		vq_note_remove(queue, vq_row_kind(&row), row.ticket, 0);
+	return PointerGetDatum(NULL);
+}
+
+/* ---- queues ---- */
+
+static void
+queue_id(HeapTuple tuple, TupleDesc desc, pg_uuid_t *id)
+{
+	bool		isnull;
+
+	*id = *DatumGetUUIDP(heap_getattr(tuple, Anum_queues_id, desc, &isnull));
+}
+
+PG_FUNCTION_INFO_V1(vqueue_queue_before);
+Datum
+vqueue_queue_before(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo);
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	int			attnums[2] = {Anum_queues_version, Anum_queues_updated_at};
+	bool		nulls[2] = {false, false};
+	Datum		values[2];
+	pg_uuid_t	id;
+	pg_uuid_t	new_id;
+
+	queue_id(data->tg_trigtuple, desc, &id);
+	if (TRIGGER_FIRED_BY_DELETE(data->tg_event))
+	{
+		vq_lock_against_joins(&id);
+		return PointerGetDatum(data->tg_trigtuple);
+	}
+	queue_id(data->tg_newtuple, desc, &new_id);
+	if (memcmp(&id, &new_id, sizeof(id)) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("id of a queue cannot be changed"),
+				 errhint("Make a new queue, or rename this one.")));
+	if (is_replica())
+		return PointerGetDatum(data->tg_newtuple);
+	values[0] = Int64GetDatum(DatumGetInt64(column(data->tg_trigtuple, desc, Anum_queues_version, &nulls[0])) + 1);
+	values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	return PointerGetDatum(heap_modify_tuple_by_cols(data->tg_newtuple, desc, 2, attnums, values, nulls));
+}
+
+PG_FUNCTION_INFO_V1(vqueue_queue_after);
+Datum
+vqueue_queue_after(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo);
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	VqSettings	settings;
+	VqQueue    *queue;
+	pg_uuid_t	id;
+	bool		made;
+
+	vq_ready();
+	queue_id(data->tg_trigtuple, desc, &id);
+	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
+	{
+		vq_read_settings(data->tg_trigtuple, desc, &settings);
+		queue = vq_make_queue(&id, &made);
+		vq_note_queue(queue, &settings, made);
+		vq_write_ceiling(&id, VQ_CEILING_STEP);
+		return PointerGetDatum(NULL);
+	}
+	queue = vq_find_queue(&id);
+	if (queue == NULL)
+		vq_note_stale();
+	else if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
+	{
+		vq_read_settings(data->tg_newtuple, desc, &settings);
+		vq_note_queue(queue, &settings, false);
+	}
+	else
+		vq_note_queue_gone(queue);
+	return PointerGetDatum(NULL);
+}
+
+PG_FUNCTION_INFO_V1(vqueue_ceiling_after);
+Datum
+vqueue_ceiling_after(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo);
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	HeapTuple	tuple = TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple;
+	bool		isnull;
+	Datum		id = heap_getattr(tuple, Anum_ceilings_queue_id, desc, &isnull);
+	Datum		ceiling = heap_getattr(tuple, Anum_ceilings_ceiling, desc, &isnull);
+	VqQueue    *queue;
+
+	vq_ready();
+	queue = vq_find_queue(DatumGetUUIDP(id));
+	if (queue == NULL)
+		vq_note_stale();
+	else
+		vq_note_ceiling(queue, DatumGetInt64(ceiling), vq_writing_ceiling());
+	return PointerGetDatum(NULL);
+}
+
+/* ---- whole tables ---- */
+
+PG_FUNCTION_INFO_V1(vqueue_table_changed);
+Datum
+vqueue_table_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo);
+
+	if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
+		vq_note_stale();
+	else
+		vq_note_names();
+	return PointerGetDatum(NULL);
+}

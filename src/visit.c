@@ -1,0 +1,266 @@
+/*
+ * visit.c
+ *		What the worker does with one queue that is due.
+ */
+#include "postgres.h"
+
+#include "event.h"
+#include "guc.h"
+#include "miscadmin.h"
+#include "place.h"
+#include "release.h"
+#include "table.h"
+#include "utils/snapmgr.h"
+#include "visit.h"
+
+/* When to look again at rows that were locked (microseconds). */
+#define LOCKED_DELAY	50000
+
+/* Waits after failures: the first, doubled each time, up to the longest (microseconds). */
+#define FIRST_BACKOFF	INT64CONST(100000)
+#define LONGEST_BACKOFF	INT64CONST(60000000)
+
+/* Sessions announced in one visit at the most. */
+#define MAX_TOLD 10000
+
+bool
+vq_begin_visit(VqVisit *visit, VqQueue *queue)
+{
+	bool		here;
+	bool		gone;
+
+	memset(visit, 0, sizeof(*visit));
+	visit->queue = queue;
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	visit->id = queue->id;
+	here = queue->dboid == MyDatabaseId;
+	gone = queue->gone;
+	LWLockRelease(&queue->lock);
+	if (here && gone)
+		vq_forget_queue(queue);
+	return here && !gone;
+}
+
+/* ---- releases ---- */
+
+static void
+visit_releases(VqVisit *visit, const VqSettings *settings)
+{
+	VqQueue    *queue = visit->queue;
+	VqReleased *released;
+	VqNow		now = vq_now();
+	int64		due;
+
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	due = vq_release_due(queue, now);
+	LWLockRelease(&queue->lock);
+	if (due > now.mono)
+		return;
+	visit->tried = true;
+	visit->released = vq_release_step(queue, &visit->id, vq_release_batch, false,
+									  &released, &visit->passed);
+	if (visit->released > 0)
+		vq_tell_released(&visit->id, settings, released, visit->released);
+	pfree(released);
+}
+
+/* ---- ceiling ---- */
+
+static void
+visit_ceiling(VqVisit *visit)
+{
+	VqQueue    *queue = visit->queue;
+	int64		wanted = 0;
+
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	if (queue->ceiling - queue->next_ticket < VQ_CEILING_STEP / 2)
+	{
+		/* The faster they come, the further ahead: about a second's worth of joins. */
+		int64		standing = vq_standing(queue);
+
+		wanted = queue->next_ticket + VQ_CEILING_STEP + Min(standing / 8, 16 * VQ_CEILING_STEP);
+	}
+	LWLockRelease(&queue->lock);
+	if (wanted > 0)
+		vq_write_ceiling(&visit->id, wanted);
+}
+
+/* ---- events ---- */
+
+static int
+collect(VqQueue *queue, VqKind kind, int64 **tickets)
+{
+	int			n;
+
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	n = Min(queue->line.count[kind], MAX_TOLD);
+	LWLockRelease(&queue->lock);
+	*tickets = NULL;
+	if (n == 0)
+		return 0;
+	*tickets = palloc(n * sizeof(int64));
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	n = vq_line_collect(&queue->line, vq_arena(), kind, 1, *tickets, n);
+	LWLockRelease(&queue->lock);
+	return n;
+}
+
+/* Announce those let in by joins and by hand. */
+static void
+visit_released(VqVisit *visit, const VqSettings *settings)
+{
+	VqReleased *released;
+	int			found = 0;
+	int			n;
+
+	n = visit->n_told_released = collect(visit->queue, VQ_RELEASED, &visit->told_released);
+	if (n == 0)
+		return;
+	released = palloc(n * sizeof(VqReleased));
+	for (int i = 0; i < n; i++)
+	{
+		VqRow		row;
+
+		if (!vq_fetch_ticket(&visit->id, visit->told_released[i], GetActiveSnapshot(), &row))
+			continue;			/* deleted by hand */
+		released[found].id = row.id;
+		released[found].user_id = row.user_id;
+		released[found++].ticket = row.ticket;
+	}
+	vq_tell_released(&visit->id, settings, released, found);
+	pfree(released);
+}
+
+static void
+visit_ended(VqVisit *visit, const VqSettings *settings)
+{
+	VqRow	   *rows;
+	int			found = 0;
+	int			n;
+
+	n = visit->n_told_ended = collect(visit->queue, VQ_ENDED, &visit->told_ended);
+	if (n == 0)
+		return;
+	rows = palloc(n * sizeof(VqRow));
+	for (int i = 0; i < n; i++)
+		if (vq_fetch_ticket(&visit->id, visit->told_ended[i], GetActiveSnapshot(), &rows[found]) &&
+			!vq_is_live(&rows[found]))
+			found++;
+	vq_tell_ended(&visit->id, settings, rows, found);
+	pfree(rows);
+}
+
+static void
+visit_figures(VqVisit *visit, const VqSettings *settings)
+{
+	VqQueue    *queue = visit->queue;
+	VqNow		now = vq_now();
+	int64		waiting;
+	int64		serving;
+	int64		head;
+	int			last_minute;
+
+	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+	visit->told_state = queue->state_news;
+	queue->state_news = false;
+	visit->told_moved = queue->moved && now.mono >= queue->announced_at + VQ_MOVED_DELAY;
+	if (visit->told_moved)
+	{
+		queue->moved = false;
+		queue->announced_at = now.mono;
+	}
+	waiting = vq_standing(queue);
+	serving = queue->line.count[VQ_INSIDE];
+	head = vq_head(queue);
+	last_minute = vq_ring_sum(&queue->released, now, 60);
+	LWLockRelease(&queue->lock);
+
+	if (visit->told_state)
+		vq_tell_state(&visit->id, settings);
+	if (visit->told_moved)
+		vq_tell_moved(&visit->id, settings, waiting, serving, head, last_minute);
+}
+
+/* ---- the visit ---- */
+
+void
+vq_make_visit(VqVisit *visit)
+{
+	VqQueue    *queue = visit->queue;
+	VqSettings	settings;
+
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	settings = queue->settings;
+	LWLockRelease(&queue->lock);
+
+	/* What was let in earlier is told earlier. */
+	visit_ceiling(visit);
+	visit_released(visit, &settings);
+	visit_releases(visit, &settings);
+	visit_ended(visit, &settings);
+	visit_figures(visit, &settings);
+}
+
+static void
+take_off(VqQueue *queue, VqKind kind, const int64 *tickets, int n)
+{
+	for (int i = 0; i < n; i++)
+		vq_line_clear(&queue->line, vq_arena(), kind, tickets[i]);
+}
+
+int64
+vq_end_visit(VqVisit *visit)
+{
+	VqQueue    *queue = visit->queue;
+	bool		stuck = visit->tried && visit->released == 0;
+	VqNow		now = vq_now();
+	int64		due;
+
+	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+	take_off(queue, VQ_RELEASED, visit->told_released, visit->n_told_released);
+	take_off(queue, VQ_ENDED, visit->told_ended, visit->n_told_ended);
+	if (queue->line.empty > 0)
+		vq_line_trim(&queue->line, vq_arena(), queue->next_ticket);
+	queue->failures = 0;
+	queue->retry_at = 0;
+	queue->last_error[0] = '\0';
+
+	/*
+	 * Nobody could be released though it seemed so: they are uncommitted, and
+	 * their commit will call us, or locked, which we have to look at again.
+	 */
+	due = vq_next_due(queue, now, !stuck);
+	if (visit->passed > 0)
+		due = Min(due, now.mono + LOCKED_DELAY);
+	queue->due = due;
+	LWLockRelease(&queue->lock);
+	return due;
+}
+
+void
+vq_undo_visit(VqVisit *visit)
+{
+	VqQueue    *queue = visit->queue;
+
+	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+	queue->state_news |= visit->told_state;
+	queue->moved |= visit->told_moved;
+	LWLockRelease(&queue->lock);
+}
+
+int64
+vq_fail_visit(VqVisit *visit, const char *message)
+{
+	VqQueue    *queue = visit->queue;
+	VqNow		now = vq_now();
+	int64		backoff;
+
+	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+	backoff = FIRST_BACKOFF << Min(queue->failures, 20);
+	queue->failures++;
+	queue->retry_at = now.mono + Min(backoff, LONGEST_BACKOFF);
+	strlcpy(queue->last_error, message, VQ_ERROR_SIZE);
+	queue->due = queue->retry_at;
+	LWLockRelease(&queue->lock);
+	return queue->retry_at;
+}

@@ -1,0 +1,50 @@
+/*
+ * visit.h
+ *		What the worker does with one queue that is due.
+ *
+ * A visit runs in the worker's transaction, which it may share with other
+ * queues' visits.  It leaves memory alone but for reservations; what it
+ * announced is taken off only by vq_end_visit, after the commit, so that a
+ * failed transaction announces it again.
+ */
+#ifndef VQ_VISIT_H
+#define VQ_VISIT_H
+
+#include "shmem.h"
+
+typedef struct VqVisit
+{
+	VqQueue    *queue;
+	pg_uuid_t	id;
+
+	/* What was done, for vq_end_visit. */
+	int			released;
+	int			passed;			/* over locked rows */
+	bool		tried;			/* somebody seemed releasable */
+	int64	   *told_released;	/* tickets announced as released by others */
+	int			n_told_released;
+	int64	   *told_ended;
+	int			n_told_ended;
+	bool		told_state;
+	bool		told_moved;
+} VqVisit;
+
+/*
+ * Begin: false if there is nothing to visit, as the queue is of another
+ * database or gone (it is then taken out of memory).
+ */
+extern bool vq_begin_visit(VqVisit *visit, VqQueue *queue);
+
+/* Releases, ceiling and events; in a transaction with an active snapshot. */
+extern void vq_make_visit(VqVisit *visit);
+
+/* After the commit; returns the mono time when the queue is due next. */
+extern int64 vq_end_visit(VqVisit *visit);
+
+/* The transaction failed, maybe by another visit: what was not told is news again. */
+extern void vq_undo_visit(VqVisit *visit);
+
+/* The transaction failed by this visit alone; returns when to try again. */
+extern int64 vq_fail_visit(VqVisit *visit, const char *message);
+
+#endif							/* VQ_VISIT_H */

@@ -1,0 +1,468 @@
+/*
+ * worker.c
+ *		The worker of one database: it visits each queue when it is due.
+ *
+ * It waits on its latch for the next due moment and never on a lock: tables
+ * that are locked, say by DROP EXTENSION, are tried again a little later.  All
+ * queues that are due share a transaction; if that fails, each gets its own,
+ * so that the sick one is found and backed off alone.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "commands/async.h"
+#include "executor/spi.h"
+#include "lib/pairingheap.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "rebuild.h"
+#include "storage/ipc.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "table.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "visit.h"
+#include "worker.h"
+
+/* Queues that one transaction visits at the most. */
+#define MAX_VISITS 100
+
+/* Wake up this often (microseconds) even if nothing is due, to show life. */
+#define IDLE_DELAY	INT64CONST(10000000)
+
+/* When the tables are locked by somebody, or memory cannot be built (microseconds). */
+#define RETRY_DELAY	INT64CONST(50000)
+#define BUILD_DELAY	INT64CONST(5000000)
+
+/* A queue in the worker's heap. */
+typedef struct Due
+{
+	VqQueue    *queue;			/* key of the table */
+	pairingheap_node node;
+	int64		at;				/* mono time */
+	bool		queued;			/* is in the heap */
+} Due;
+
+static VqDatabase *db;
+static HTAB *known;				/* Due by queue */
+static pairingheap *heap;
+static MemoryContext round_context;
+static uint32 wait_event;
+
+/* ---- the heap ---- */
+
+static int
+earlier(const pairingheap_node *a, const pairingheap_node *b, void *arg)
+{
+	int64		x = pairingheap_const_container(Due, node, a)->at;
+	int64		y = pairingheap_const_container(Due, node, b)->at;
+
+	return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static void
+forget_dues(void)
+{
+	HASHCTL		ctl = {0};
+
+	if (known != NULL)
+		hash_destroy(known);
+	if (heap == NULL)
+		heap = pairingheap_allocate(earlier, NULL);
+	pairingheap_reset(heap);
+	ctl.keysize = sizeof(VqQueue *);
+	ctl.entrysize = sizeof(Due);
+	ctl.hcxt = TopMemoryContext;
+	known = hash_create("vqueue dues", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+static void
+set_due(VqQueue *queue, int64 at)
+{
+	bool		found;
+	Due		   *due = hash_search(known, &queue, HASH_ENTER, &found);
+
+	if (!found)
+		due->queued = false;
+	if (due->queued)
+		pairingheap_remove(heap, &due->node);
+	due->at = at;
+	due->queued = at != VQ_NEVER;
+	if (due->queued)
+		pairingheap_add(heap, &due->node);
+}
+
+static void
+forget_due(VqQueue *queue)
+{
+	set_due(queue, VQ_NEVER);
+	hash_search(known, &queue, HASH_REMOVE, NULL);
+}
+
+static int64
+first_due(void)
+{
+	return pairingheap_is_empty(heap) ? VQ_NEVER :
+		pairingheap_container(Due, node, pairingheap_first(heap))->at;
+}
+
+/* Queues that others want us to look at. */
+static void
+take_calls(void)
+{
+	VqQueue    *queues[64];
+	int			n;
+
+	while ((n = vq_take_attention(db, queues, lengthof(queues))) > 0)
+		for (int i = 0; i < n; i++)
+		{
+			int64		due;
+
+			LWLockAcquire(&queues[i]->lock, LW_SHARED);
+			due = queues[i]->due;
+			LWLockRelease(&queues[i]->lock);
+			set_due(queues[i], due);
+		}
+}
+
+/* A worker that has just begun knows nothing, so it looks at all queues. */
+static void
+take_all(void)
+{
+	int			n;
+	VqQueue   **queues = vq_list_queues(db, &n);
+
+	forget_dues();
+	for (int i = 0; i < n; i++)
+		set_due(queues[i], 0);
+	pfree(queues);
+}
+
+/* ---- transactions ---- */
+
+static void
+begin_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+static void
+end_transaction(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+}
+
+/* Lock what a round uses, without waiting; false if somebody else has it. */
+static bool
+lock_tables(void)
+{
+	return ConditionalLockRelationOid(vq_relation(VQ_SESSIONS), RowExclusiveLock) &&
+		ConditionalLockRelationOid(vq_relation(VQ_CEILINGS), RowExclusiveLock) &&
+		ConditionalLockRelationOid(vq_relation(VQ_QUEUES), AccessShareLock) &&
+		ConditionalLockRelationOid(vq_relation(VQ_TENANTS), AccessShareLock);
+}
+
+/* Whether the extension is (still) here. */
+static bool
+is_installed(void)
+{
+	bool		installed;
+
+	StartTransactionCommand();
+	installed = vq_installed();
+	CommitTransactionCommand();
+	return installed;
+}
+
+/* Make the visits in one transaction.  False, with the message, if it failed. */
+static bool
+try_visits(VqVisit *visits, int n, bool *locked, char **message)
+{
+	MemoryContext old = CurrentMemoryContext;
+	volatile bool done = false;
+
+	*locked = false;
+	PG_TRY();
+	{
+		begin_transaction();
+		MemoryContextSwitchTo(round_context);
+		if (vq_installed() && lock_tables())
+			for (int i = 0; i < n; i++)
+				vq_make_visit(&visits[i]);
+		else
+			*locked = true;
+		end_transaction();
+		done = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(round_context);
+		error = CopyErrorData();
+		FlushErrorState();
+		AbortCurrentTransaction();
+		*message = error->message ? error->message : "unknown error";
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+	return done;
+}
+
+/* Report a failing queue: the first time, and whenever the failures have doubled. */
+static void
+report_failure(VqVisit *visit, const char *message)
+{
+	int			failures = visit->queue->failures;
+
+	if ((failures & (failures - 1)) == 0)
+		ereport(LOG,
+				(errmsg("vqueue: queue \"%s\" could not be moved: %s",
+						visit->queue->settings.name, message),
+				 errdetail("It has failed %d times in a row and is tried again later.", failures),
+				 errhint("See last_error in vqueue.overview.")));
+}
+
+/* Visit the queues, all together or else one by one. */
+static void
+make_visits(VqVisit *visits, int n)
+{
+	bool		locked;
+	char	   *message = NULL;
+
+	if (try_visits(visits, n, &locked, &message))
+	{
+		for (int i = 0; i < n; i++)
+			set_due(visits[i].queue, locked ? vq_now().mono + RETRY_DELAY : vq_end_visit(&visits[i]));
+		return;
+	}
+	for (int i = 0; i < n; i++)
+		vq_undo_visit(&visits[i]);
+	if (n == 1)
+	{
+		set_due(visits[0].queue, vq_fail_visit(&visits[0], message));
+		report_failure(&visits[0], message);
+		return;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		VqVisit		again;
+
+		CHECK_FOR_INTERRUPTS();
+		if (vq_begin_visit(&again, visits[i].queue))
+			make_visits(&again, 1);
+	}
+}
+
+/* Visit what is due; as much as one transaction should hold. */
+static void
+visit_due_queues(void)
+{
+	VqVisit    *visits = MemoryContextAlloc(round_context, MAX_VISITS * sizeof(VqVisit));
+	int64		now = vq_now().mono;
+	int			n = 0;
+
+	while (n < MAX_VISITS && first_due() <= now)
+	{
+		VqQueue    *queue = pairingheap_container(Due, node, pairingheap_first(heap))->queue;
+
+		if (vq_begin_visit(&visits[n], queue))
+		{
+			set_due(queue, VQ_NEVER);
+			n++;
+		}
+		else
+			forget_due(queue);
+	}
+	if (n > 0)
+		make_visits(visits, n);
+	MemoryContextReset(round_context);
+}
+
+/* ---- life ---- */
+
+static void
+sign_off(int code, Datum arg)
+{
+	SpinLockAcquire(&db->mutex);
+	db->worker_latch = NULL;
+	db->worker_pid = 0;
+	SpinLockRelease(&db->mutex);
+}
+
+/* Take this database's place; false if another worker has it. */
+static bool
+sign_on(void)
+{
+	bool		free;
+
+	SpinLockAcquire(&db->mutex);
+	free = db->worker_pid == 0 && db->barred == 0;
+	if (free)
+	{
+		db->worker_latch = MyLatch;
+		db->worker_pid = MyProcPid;
+		db->installed = true;
+		db->wanted = false;
+		db->refused = false;
+	}
+	SpinLockRelease(&db->mutex);
+	if (free)
+		before_shmem_exit(sign_off, (Datum) 0);
+	return free;
+}
+
+static void
+show_life(void)
+{
+	SpinLockAcquire(&db->mutex);
+	db->last_round = GetCurrentTimestamp();
+	db->rounds++;
+	SpinLockRelease(&db->mutex);
+}
+
+static void
+repair_foreign_key(void)
+{
+	VqCaller	caller;
+
+	begin_transaction();
+	if (lock_tables())
+	{
+		vq_execute(VQ_DISARM, NULL, NULL, &caller);
+		vq_executed(&caller);
+	}
+	end_transaction();
+}
+
+/* Build memory if it is not there; false if that failed. */
+static bool
+ready(void)
+{
+	MemoryContext old = CurrentMemoryContext;
+	volatile bool done = false;
+
+	if (pg_atomic_read_u32(&db->line_state) == VQ_READY)
+		return true;
+	PG_TRY();
+	{
+		begin_transaction();
+		vq_ready();
+		end_transaction();
+		done = true;
+	}
+	PG_CATCH();
+	{
+		EmitErrorReport();
+		FlushErrorState();
+		AbortCurrentTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+	return done;
+}
+
+static void
+wait_until(int64 at)
+{
+	int64		now = vq_now().mono;
+	int64		rest = at - now;
+
+	if (rest <= 0)
+		return;
+	if (rest < 1000)
+	{
+		/* Less than the latch's clock can tell. */
+		pg_usleep(rest);
+		return;
+	}
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 rest / 1000, wait_event);
+	ResetLatch(MyLatch);
+}
+
+static void
+start(Oid dboid)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
+	wait_event = vq_wait_event("VqueueWorkerMain");
+	round_context = AllocSetContextCreate(TopMemoryContext, "vqueue round", ALLOCSET_DEFAULT_SIZES);
+
+	/* A user's settings of the database must not reach us where they do harm. */
+	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", "1s", PGC_USERSET, PGC_S_OVERRIDE);
+	pgstat_report_appname("vqueue worker");
+}
+
+/* The extension is not in this database, or not any more. */
+static void
+leave_database(void)
+{
+	db = vq_known_database(MyDatabaseId);
+	if (db != NULL)
+	{
+		vq_forget_queues(db);
+		SpinLockAcquire(&db->mutex);
+		db->installed = false;
+		SpinLockRelease(&db->mutex);
+	}
+	proc_exit(0);
+}
+
+void
+vqueue_worker_main(Datum arg)
+{
+	start(DatumGetObjectId(arg));
+	if (!is_installed())
+		leave_database();
+	db = vq_database();
+	if (!sign_on())
+		proc_exit(0);
+	ereport(DEBUG1, (errmsg_internal("vqueue: worker started")));
+	repair_foreign_key();
+	while (!ready())
+		wait_until(vq_now().mono + BUILD_DELAY);
+	take_all();
+
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		if (pg_atomic_read_u32(&db->line_state) != VQ_READY)
+		{
+			if (!is_installed())
+				leave_database();
+			if (!ready())
+			{
+				wait_until(vq_now().mono + BUILD_DELAY);
+				continue;
+			}
+			take_all();
+		}
+		take_calls();
+		visit_due_queues();
+		show_life();
+		wait_until(Min(first_due(), vq_now().mono + IDLE_DELAY));
+	}
+}
