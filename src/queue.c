@@ -29,7 +29,6 @@
 #include "utils/snapmgr.h"
 
 #define KEY_SIZE 256
-#define NAME_SIZE VQ_NAME_SIZE
 
 typedef struct NameEntry
 {
@@ -75,7 +74,7 @@ may_remember(void)
 void
 vq_current_tenant(pg_uuid_t *id)
 {
-	static char known[NAME_SIZE];
+	static char known[VQ_NAME_SIZE];
 	static pg_uuid_t known_id;
 	static uint64 version = 0;
 	uint64		now = RecoveryInProgress() ? 0 : pg_atomic_read_u64(&vq_database()->names_version);
@@ -92,7 +91,7 @@ vq_current_tenant(pg_uuid_t *id)
 				 errdetail("The setting vqueue.tenant names the tenant whose queues are meant."),
 				 errhint("Set vqueue.tenant to the name of a row of vqueue.tenants.")));
 	version = 0;
-	if (may_remember() && strlcpy(known, vq_tenant, NAME_SIZE) < NAME_SIZE)
+	if (may_remember() && strlcpy(known, vq_tenant, VQ_NAME_SIZE) < VQ_NAME_SIZE)
 	{
 		known_id = *id;
 		version = now;
@@ -132,13 +131,13 @@ find_queue_id(const char *name, pg_uuid_t *id)
 		memcmp(&settings.tenant_id, &tenant, sizeof(tenant)) == 0;
 }
 
-void
-vq_resolve_queue(const text *arg, pg_uuid_t *id)
+/* Find out which queue an argument means, by the names known or the tables. */
+static void
+look_up_name(const char *name, pg_uuid_t *id)
 {
 	char		key[KEY_SIZE];
-	char	   *name = text_to_cstring(arg);
-	bool		fits = snprintf(key, KEY_SIZE, "%s\n%s", vq_tenant, name) < KEY_SIZE;
-	bool		cached = fits && !RecoveryInProgress() && may_remember();
+	bool		cached = !RecoveryInProgress() && may_remember() &&
+		snprintf(key, KEY_SIZE, "%s\n%s", vq_tenant, name) < KEY_SIZE;
 	NameEntry  *entry;
 	bool		found;
 
@@ -148,7 +147,6 @@ vq_resolve_queue(const text *arg, pg_uuid_t *id)
 		if (entry != NULL)
 		{
 			*id = entry->id;
-			pfree(name);
 			return;
 		}
 	}
@@ -158,13 +156,48 @@ vq_resolve_queue(const text *arg, pg_uuid_t *id)
 				 errmsg("queue \"%s\" does not exist", name),
 				 errdetail("There is no such queue in tenant \"%s\".", vq_tenant),
 				 errhint("See vqueue.overview for the queues there are, or make one with vqueue.create_queue().")));
-
 	if (cached)
 	{
 		entry = hash_search(known_names(), key, HASH_ENTER, &found);
 		entry->id = *id;
 	}
+}
+
+/* The last answer, as most sessions ask for one queue over and over. */
+static struct
+{
+	uint64		version;		/* 0: none */
+	int			length;
+	char		argument[VQ_NAME_SIZE];
+	char		tenant[VQ_NAME_SIZE];
+	pg_uuid_t	id;
+}			last;
+
+void
+vq_resolve_queue(const text *arg, pg_uuid_t *id)
+{
+	int			length = VARSIZE_ANY_EXHDR(arg);
+	bool		cached = !RecoveryInProgress() && may_remember() && length < VQ_NAME_SIZE;
+	uint64		version = cached ? pg_atomic_read_u64(&vq_database()->names_version) : 0;
+	char	   *name;
+
+	if (cached && last.version == version && last.length == length &&
+		memcmp(last.argument, VARDATA_ANY(arg), length) == 0 && strcmp(last.tenant, vq_tenant) == 0)
+	{
+		*id = last.id;
+		return;
+	}
+	name = text_to_cstring(arg);
+	look_up_name(name, id);
 	pfree(name);
+	last.version = 0;
+	if (cached && strlcpy(last.tenant, vq_tenant, VQ_NAME_SIZE) < VQ_NAME_SIZE)
+	{
+		memcpy(last.argument, VARDATA_ANY(arg), length);
+		last.length = length;
+		last.id = *id;
+		last.version = version;
+	}
 }
 
 VqQueue *

@@ -86,7 +86,8 @@ static const struct
 		2, {UUIDOID, INT8OID}
 	},
 	[VQ_INSERT_CEILING] = {
-		"INSERT INTO vqueue.ticket_ceilings (queue_id, ceiling) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+		"INSERT INTO vqueue.ticket_ceilings (queue_id, ceiling) SELECT $1, $2"
+		" WHERE NOT EXISTS (SELECT FROM vqueue.ticket_ceilings AS c WHERE c.queue_id " EQ " $1)",
 		2, {UUIDOID, INT8OID}
 	},
 	[VQ_COUNT_AHEAD] = {
@@ -274,10 +275,13 @@ vq_burst(const VqSettings *settings)
 	return settings->burst > 0 ? settings->burst : vq_pacer_default_burst(settings->rate_per_minute);
 }
 
-/* Fetch by a unique index; the tuple is a copy, NULL if there is none. */
-static HeapTuple
+/* What is done with a tuple that was found. */
+typedef void (*Reader) (HeapTuple tuple, TupleDesc desc, void *result);
+
+/* Fetch by a unique index; false if there is none. */
+static bool
 fetch(VqRelation table, VqRelation index, ScanKey keys, int n_keys, Snapshot snapshot,
-	  TupleDesc *desc)
+	  Reader reader, void *result)
 {
 	Relation	rel = table_open(vq_relation(table), AccessShareLock);
 	SysScanDesc scan;
@@ -287,25 +291,42 @@ fetch(VqRelation table, VqRelation index, ScanKey keys, int n_keys, Snapshot sna
 	scan = systable_beginscan(rel, vq_relation(index), true, snapshot, n_keys, keys);
 	tuple = systable_getnext(scan);
 	if (tuple != NULL)
-		tuple = heap_copytuple(tuple);
+		reader(tuple, RelationGetDescr(rel), result);
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
-	*desc = RelationGetDescr(rel);	/* stays while our transaction holds the lock */
 	table_close(rel, NoLock);
-	return tuple;
+	return tuple != NULL;
+}
+
+static void
+read_row(HeapTuple tuple, TupleDesc desc, void *result)
+{
+	vq_read_row(tuple, desc, result);
 }
 
 static bool
 fetch_row(VqRelation index, ScanKey keys, int n_keys, Snapshot snapshot, VqRow *row)
 {
-	TupleDesc	desc;
-	HeapTuple	tuple = fetch(VQ_SESSIONS, index, keys, n_keys, snapshot, &desc);
+	return fetch(VQ_SESSIONS, index, keys, n_keys, snapshot, read_row, row);
+}
 
-	if (tuple == NULL)
-		return false;
-	vq_read_row(tuple, desc, row);
-	heap_freetuple(tuple);
-	return true;
+static void
+read_id(HeapTuple tuple, TupleDesc desc, void *result)
+{
+	/* Column 1 of both tenants and queues. */
+	*(pg_uuid_t *) result = *DatumGetUUIDP(get_attribute(tuple, desc, Anum_queues_id));
+}
+
+static void
+read_tenant_name(HeapTuple tuple, TupleDesc desc, void *result)
+{
+	*(char **) result = TextDatumGetCString(get_attribute(tuple, desc, Anum_tenants_name));
+}
+
+static void
+read_settings(HeapTuple tuple, TupleDesc desc, void *result)
+{
+	vq_read_settings(tuple, desc, result);
 }
 
 static void
@@ -343,66 +364,51 @@ vq_fetch_live(const pg_uuid_t *queue_id, const pg_uuid_t *user_id, Snapshot snap
 	return fetch_row(VQ_SESSIONS_LIVE, keys, 2, snapshot, row);
 }
 
+static void
+key_text(ScanKey key, AttrNumber attnum, const char *value)
+{
+	ScanKeyEntryInitialize(key, 0, attnum, BTEqualStrategyNumber, InvalidOid,
+						   DEFAULT_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(value));
+}
+
 bool
 vq_fetch_tenant(const char *name, pg_uuid_t *id)
 {
 	ScanKeyData key;
-	TupleDesc	desc;
-	HeapTuple	tuple;
 
-	ScanKeyInit(&key, Anum_tenants_name, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
-	key.sk_collation = DEFAULT_COLLATION_OID;
-	tuple = fetch(VQ_TENANTS, VQ_TENANTS_NAME, &key, 1, GetActiveSnapshot(), &desc);
-	if (tuple == NULL)
-		return false;
-	*id = *DatumGetUUIDP(get_attribute(tuple, desc, Anum_tenants_id));
-	return true;
+	key_text(&key, Anum_tenants_name, name);
+	return fetch(VQ_TENANTS, VQ_TENANTS_NAME, &key, 1, GetActiveSnapshot(), read_id, id);
 }
 
 char *
 vq_fetch_tenant_name(const pg_uuid_t *id)
 {
 	ScanKeyData key;
-	TupleDesc	desc;
-	HeapTuple	tuple;
+	char	   *name;
 
 	key_uuid(&key, Anum_tenants_id, id);
-	tuple = fetch(VQ_TENANTS, VQ_TENANTS_PKEY, &key, 1, GetActiveSnapshot(), &desc);
-	if (tuple == NULL)
+	if (!fetch(VQ_TENANTS, VQ_TENANTS_PKEY, &key, 1, GetActiveSnapshot(), read_tenant_name, &name))
 		return NULL;
-	return TextDatumGetCString(get_attribute(tuple, desc, Anum_tenants_name));
+	return name;
 }
 
 bool
 vq_fetch_queue_name(const pg_uuid_t *tenant_id, const char *name, pg_uuid_t *id)
 {
 	ScanKeyData keys[2];
-	TupleDesc	desc;
-	HeapTuple	tuple;
 
 	key_uuid(&keys[0], Anum_queues_tenant_id, tenant_id);
-	ScanKeyInit(&keys[1], Anum_queues_name, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(name));
-	keys[1].sk_collation = DEFAULT_COLLATION_OID;
-	tuple = fetch(VQ_QUEUES, VQ_QUEUES_NAME, keys, 2, GetActiveSnapshot(), &desc);
-	if (tuple == NULL)
-		return false;
-	*id = *DatumGetUUIDP(get_attribute(tuple, desc, Anum_queues_id));
-	return true;
+	key_text(&keys[1], Anum_queues_name, name);
+	return fetch(VQ_QUEUES, VQ_QUEUES_NAME, keys, 2, GetActiveSnapshot(), read_id, id);
 }
 
 bool
 vq_fetch_queue(const pg_uuid_t *id, VqSettings *settings)
 {
 	ScanKeyData key;
-	TupleDesc	desc;
-	HeapTuple	tuple;
 
 	key_uuid(&key, Anum_queues_id, id);
-	tuple = fetch(VQ_QUEUES, VQ_QUEUES_PKEY, &key, 1, GetActiveSnapshot(), &desc);
-	if (tuple == NULL)
-		return false;
-	vq_read_settings(tuple, desc, settings);
-	return true;
+	return fetch(VQ_QUEUES, VQ_QUEUES_PKEY, &key, 1, GetActiveSnapshot(), read_settings, settings);
 }
 
 /* ---- writing ---- */
@@ -453,7 +459,7 @@ vq_write_ceiling(const pg_uuid_t *queue_id, int64 ceiling)
 		vq_executed(&caller);
 		if (!done)
 		{
-			/* Locked, or deleted by hand. */
+			/* Locked, or not there: new, or deleted by hand. */
 			done = vq_execute(VQ_INSERT_CEILING, values, NULL, &caller) > 0;
 			vq_executed(&caller);
 		}

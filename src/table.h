@@ -59,7 +59,10 @@ enum
 	Anum_sessions_served_at,
 	Anum_sessions_left_at,
 	Anum_sessions_status,
-	Anum_sessions_priority
+	Anum_sessions_priority,
+	Anum_sessions_user_name,
+	Anum_sessions_user_email,
+	Anum_sessions_reason
 };
 
 typedef enum VqStatus

@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -16,6 +17,9 @@
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
+
+/* Bytes of a session's texts. */
+#define MAX_TEXT 1000
 
 static TriggerData *
 trigger_data(FunctionCallInfo fcinfo)
@@ -144,28 +148,98 @@ give_times(HeapTuple tuple, TupleDesc desc, const VqRow *old)
 	return heap_modify_tuple_by_cols(tuple, desc, 2, attnums, values, nulls);
 }
 
-/* Values that the table's constraints will refuse, which come after us. */
+/* ---- what a session may be ---- */
+
+static void
+violation(const char *what, const char *detail, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CHECK_VIOLATION),
+			 errmsg("%s", what),
+			 errdetail("%s", detail),
+			 errhint("%s", hint)));
+}
+
+static int
+known_name(HeapTuple tuple, TupleDesc desc, int attnum, int (*parse) (const char *, int))
+{
+	bool		isnull;
+	Datum		value = column(tuple, desc, attnum, &isnull);
+	text	   *name;
+
+	if (isnull)
+		return -1;				/* fails on the column's constraint */
+	name = DatumGetTextPP(value);
+	return parse(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+}
+
+static void
+check_names(HeapTuple tuple, TupleDesc desc)
+{
+	if (known_name(tuple, desc, Anum_sessions_status, vq_parse_status) < 0)
+		violation("session has an unknown status",
+				  "A status is one of waiting, ready, serving, completed, left, abandoned, no_show, expired, removed.",
+				  "Write one of them.");
+	if (known_name(tuple, desc, Anum_sessions_priority, vq_parse_lane) < 0)
+		violation("session has an unknown priority",
+				  "A priority is one of low, normal, high, vip.",
+				  "Write one of them.");
+}
+
+static void
+check_texts(HeapTuple tuple, TupleDesc desc)
+{
+	for (int attnum = Anum_sessions_user_name; attnum <= Anum_sessions_reason; attnum++)
+	{
+		bool		isnull;
+		Datum		value = column(tuple, desc, attnum, &isnull);
+
+		if (!isnull && toast_raw_datum_size(value) - VARHDRSZ > MAX_TEXT)
+			violation("text of a session is too long",
+					  "Names, e-mail addresses and reasons have at most 1000 bytes.",
+					  "Shorten it.");
+	}
+}
+
+static void
+check_row(const VqRow *row)
+{
+	bool		was_in = row->status == VQ_SERVING || row->status == VQ_COMPLETED ||
+		row->status == VQ_EXPIRED;
+
+	if (row->ticket <= 0)
+		violation("ticket of a session must be positive",
+				  "Tickets are numbered from 1.",
+				  "Leave the ticket null to have one issued.");
+	if (vq_is_live(row) != (row->left_at == 0))
+		violation("left_at of a session does not fit its status",
+				  "It is there exactly if the session has ended.",
+				  "Change the status alone: its time comes along.");
+	if ((was_in && row->served_at == 0) || (row->status == VQ_WAITING && row->served_at != 0))
+		violation("served_at of a session does not fit its status",
+				  "It is there if the session was let in, and not while it waits.",
+				  "Change the status alone: its time comes along.");
+}
+
+/* Read a new row, having made sure that it is one that may be. */
+static void
+read_checked_row(HeapTuple tuple, TupleDesc desc, VqRow *row)
+{
+	check_names(tuple, desc);
+	check_texts(tuple, desc);
+	vq_read_row(tuple, desc, row);
+	check_row(row);
+}
+
+/* Whether the row can be read, for the trigger that comes before all checks. */
 static bool
 is_readable(HeapTuple tuple, TupleDesc desc)
 {
-	bool		isnull;
-	text	   *name;
-	Datum		value;
-
 	for (int attnum = Anum_sessions_id; attnum <= Anum_sessions_joined_at; attnum++)
 		if (heap_attisnull(tuple, attnum, desc))
 			return false;
-	value = column(tuple, desc, Anum_sessions_priority, &isnull);
-	if (isnull)
-		return false;
-	name = DatumGetTextPP(value);
-	if (vq_parse_lane(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) < 0)
-		return false;
-	value = column(tuple, desc, Anum_sessions_status, &isnull);
-	if (isnull)
-		return false;
-	name = DatumGetTextPP(value);
-	return vq_parse_status(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) >= 0;
+	return known_name(tuple, desc, Anum_sessions_priority, vq_parse_lane) >= 0 &&
+		known_name(tuple, desc, Anum_sessions_status, vq_parse_status) >= 0;
 }
 
 PG_FUNCTION_INFO_V1(vqueue_session_before);
@@ -177,7 +251,8 @@ vqueue_session_before(PG_FUNCTION_ARGS)
 	VqRow		old;
 
 	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
-		return PointerGetDatum(give_ticket(data->tg_trigtuple, desc));
+		return PointerGetDatum(heap_attisnull(data->tg_trigtuple, Anum_sessions_ticket, desc) ?
+							   give_ticket(data->tg_trigtuple, desc) : data->tg_trigtuple);
 	if (!is_readable(data->tg_newtuple, desc))
 		return PointerGetDatum(data->tg_newtuple);
 	vq_read_row(data->tg_trigtuple, desc, &old);
@@ -211,9 +286,9 @@ vqueue_session_after(PG_FUNCTION_ARGS)
 	VqRow		new;
 	VqQueue    *queue;
 
-	vq_read_row(data->tg_trigtuple, desc, &row);
 	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
 	{
+		read_checked_row(data->tg_trigtuple, desc, &row);
 		queue = queue_of_row(&row.queue_id);
 		if (queue == NULL)
 			return PointerGetDatum(NULL);
@@ -224,6 +299,9 @@ vqueue_session_after(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	}
 
+	vq_read_row(data->tg_trigtuple, desc, &row);
+	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
+		read_checked_row(data->tg_newtuple, desc, &new);
 	vq_ready();
 	queue = vq_find_queue(&row.queue_id);
 	if (queue == NULL)
@@ -233,10 +311,7 @@ vqueue_session_after(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	}
 	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
-	{
-		vq_read_row(data->tg_newtuple, desc, &new);
 		note_step(queue, &row, vq_row_kind(&row), vq_row_kind(&new), false);
-	}
 	else if (vq_is_live(&row))
 		vq_note_remove(queue, vq_row_kind(&row), row.ticket, 0);
 	return PointerGetDatum(NULL);

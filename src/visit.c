@@ -81,8 +81,7 @@ visit_ceiling(VqVisit *visit)
 		wanted = queue->next_ticket + VQ_CEILING_STEP + Min(standing / 8, 16 * VQ_CEILING_STEP);
 	}
 	LWLockRelease(&queue->lock);
-	if (wanted > 0)
-		vq_write_ceiling(&visit->id, wanted);
+	visit->ceiling_locked = wanted > 0 && !vq_write_ceiling(&visit->id, wanted);
 }
 
 /* ---- events ---- */
@@ -232,6 +231,8 @@ vq_end_visit(VqVisit *visit)
 	due = vq_next_due(queue, now, !stuck);
 	if (visit->passed > 0)
 		due = Min(due, now.mono + LOCKED_DELAY);
+	if (visit->ceiling_locked)
+		due = Max(due, now.mono + LOCKED_DELAY);
 	queue->due = due;
 	LWLockRelease(&queue->lock);
 	return due;

@@ -21,6 +21,7 @@ typedef struct VqVisit
 	int			released;
 	int			passed;			/* over locked rows */
 	bool		tried;			/* somebody seemed releasable */
+	bool		ceiling_locked; /* could not be raised: its row is locked */
 	int64	   *told_released;	/* tickets announced as released by others */
 	int			n_told_released;
 	int64	   *told_ended;

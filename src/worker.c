@@ -151,6 +151,7 @@ static void
 begin_transaction(void)
 {
 	SetCurrentStatementStartTimestamp();
+	pgstat_report_activity(STATE_RUNNING, "visiting queues");
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
@@ -161,6 +162,7 @@ end_transaction(void)
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
 /* Lock what a round uses, without waiting; false if somebody else has it. */
@@ -213,6 +215,7 @@ try_visits(VqVisit *visits, int n, bool *locked, char **message)
 		error = CopyErrorData();
 		FlushErrorState();
 		AbortCurrentTransaction();
+		pgstat_report_activity(STATE_IDLE, NULL);
 		*message = error->message ? error->message : "unknown error";
 	}
 	PG_END_TRY();
