@@ -224,13 +224,13 @@ $$;
 COMMENT ON FUNCTION vqueue._merge_ceiling() IS
     'internal: a restored ceiling raises the one that its queue was given on arrival';
 
-CREATE TRIGGER session_before BEFORE INSERT OR UPDATE ON vqueue.user_sessions
+CREATE TRIGGER session_before BEFORE INSERT OR UPDATE OR DELETE ON vqueue.user_sessions
     FOR EACH ROW EXECUTE FUNCTION vqueue._session_before();
 CREATE TRIGGER session_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.user_sessions
     FOR EACH ROW EXECUTE FUNCTION vqueue._session_after();
 CREATE TRIGGER session_truncate AFTER TRUNCATE ON vqueue.user_sessions
     FOR EACH STATEMENT EXECUTE FUNCTION vqueue._table_changed();
-CREATE TRIGGER queue_before BEFORE UPDATE OR DELETE ON vqueue.queues
+CREATE TRIGGER queue_before BEFORE INSERT OR UPDATE OR DELETE ON vqueue.queues
     FOR EACH ROW EXECUTE FUNCTION vqueue._queue_before();
 CREATE TRIGGER queue_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.queues
     FOR EACH ROW EXECUTE FUNCTION vqueue._queue_after();
@@ -661,12 +661,12 @@ $$;
 COMMENT ON FUNCTION vqueue.health() IS
     'one row a check: status is ok, warn or fail; hint says how to mend what is not ok';
 
-/* The launcher starts a worker here once this transaction has committed. */
-CREATE FUNCTION vqueue._extension_changed() RETURNS void
-    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vqueue_extension_changed';
-COMMENT ON FUNCTION vqueue._extension_changed() IS
-    'internal: has the launcher look whether this database needs a worker';
-SELECT vqueue._extension_changed();
+/* Memory begins empty; the launcher starts a worker here once this transaction has committed. */
+CREATE FUNCTION vqueue._extension_created() RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vqueue_extension_created';
+COMMENT ON FUNCTION vqueue._extension_created() IS
+    'internal: begins with empty lines, and has the launcher start a worker';
+SELECT vqueue._extension_created();
 
 /* ------------------------------------------------------------- privileges */
 

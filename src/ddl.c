@@ -18,6 +18,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "pending.h"
+#include "rebuild.h"
 #include "storage/ipc.h"
 #include "tcop/utility.h"
 #include "worker.h"
@@ -150,15 +151,16 @@ on_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_i
 		char	   *name = get_extension_name(object_id);
 
 		if (name != NULL && strcmp(name, "vqueue") == 0)
-			vq_note_extension();
+			vq_note_extension(false);
 	}
 }
 
-PG_FUNCTION_INFO_V1(vqueue_extension_changed);
+PG_FUNCTION_INFO_V1(vqueue_extension_created);
 Datum
-vqueue_extension_changed(PG_FUNCTION_ARGS)
+vqueue_extension_created(PG_FUNCTION_ARGS)
 {
-	vq_note_extension();
+	vq_begin_empty();
+	vq_note_extension(true);
 	PG_RETURN_VOID();
 }
 

@@ -4,8 +4,8 @@
  *		a worker in each.
  *
  * Whether a database has the extension is known only inside it, so every
- * database that can be connected to is probed once, by starting a worker that
- * leaves if it finds nothing.  After that, CREATE EXTENSION asks for a worker
+ * database that can be connected to is probed once, one after the other, by
+ * starting a worker that leaves if it finds nothing.  After that, CREATE EXTENSION asks for a worker
  * (VqDatabase.wanted), and databases made later are seen by the regular scan.
  */
 #include "postgres.h"
@@ -108,25 +108,58 @@ reap_worker(Known *entry)
 	entry->retry_at = vq_now().mono + RESTART_DELAY * INT64CONST(1000);
 }
 
-/* Whether the database should get a worker that it does not have. */
-static bool
-needs_worker(Known *entry)
+/* What is known of a database that the launcher is to act on. */
+typedef struct Need
 {
+	bool		working;		/* has a worker, maybe one that an earlier launcher started */
+	bool		needed;			/* has, or may have, the extension */
+	bool		wanted;			/* at once */
+	bool		barred;
+} Need;
+
+static Need
+need_of(Known *entry)
+{
+	Need		need = {false, !entry->probed, false, false};
 	VqDatabase *db = vq_known_database(entry->oid);
-	bool		needed = !entry->probed;
-	bool		barred = false;
-	bool		wanted = false;
 
 	if (db != NULL)
 	{
 		SpinLockAcquire(&db->mutex);
-		wanted = db->wanted;
-		needed |= wanted || db->installed;
-		barred = db->barred > 0;
+		need.working = db->worker_pid != 0;
+		need.wanted = db->wanted;
+		need.needed |= db->wanted || db->installed;
+		need.barred = db->barred > 0;
 		SpinLockRelease(&db->mutex);
 	}
-	return needed && !barred && entry->handle == NULL &&
-		(wanted || vq_now().mono >= entry->retry_at);
+	return need;
+}
+
+/* Whether a worker was started that has not found out yet what is there. */
+static bool
+is_probing(void)
+{
+	HASH_SEQ_STATUS status;
+	Known	   *entry;
+	bool		probing = false;
+
+	hash_seq_init(&status, known);
+	while ((entry = hash_seq_search(&status)) != NULL)
+		probing |= entry->handle != NULL && !need_of(entry).working;
+	return probing;
+}
+
+/* Whether to start a worker now. */
+static bool
+should_start(Known *entry)
+{
+	Need		need = need_of(entry);
+
+	if (entry->handle != NULL || need.working || need.barred || !need.needed)
+		return false;
+	if (need.wanted && entry->retry_at - vq_now().mono <= RESTART_DELAY * INT64CONST(1000))
+		return true;
+	return vq_now().mono >= entry->retry_at && (entry->probed || !is_probing());
 }
 
 /* ---- databases ---- */
@@ -149,7 +182,7 @@ look_at_database(Form_pg_database form)
 	}
 	entry->seen = true;
 	reap_worker(entry);
-	if (needs_worker(entry))
+	if (should_start(entry))
 		start_worker(entry, NameStr(form->datname));
 }
 
@@ -244,7 +277,7 @@ next_scan(void)
 
 	hash_seq_init(&status, known);
 	while ((entry = hash_seq_search(&status)) != NULL)
-		if (entry->handle == NULL && entry->retry_at > vq_now().mono)
+		if (entry->handle == NULL && (!entry->probed || entry->retry_at > vq_now().mono))
 			delay = RESTART_DELAY;
 	return delay;
 }

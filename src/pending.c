@@ -30,7 +30,8 @@ typedef enum OpType
 	OP_CEILING,
 	OP_NAMES,
 	OP_STALE,
-	OP_EXTENSION
+	OP_CREATED,					/* the extension */
+	OP_DROPPED
 } OpType;
 
 typedef struct Op
@@ -290,6 +291,14 @@ vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, int64 from[VQ_LANES], int 
 
 /* ---- undoing ---- */
 
+static void
+make_stale(VqDatabase *db)
+{
+	uint32		ready = VQ_READY;
+
+	pg_atomic_compare_exchange_u32(&db->line_state, &ready, VQ_STALE);
+}
+
 /* Caller holds the queue's lock.  Never fails. */
 static void
 undo_op(Op *op, VqNow now)
@@ -327,7 +336,9 @@ undo_ops(int first)
 
 		if (queue == NULL)
 		{
-			i--;
+			/* Memory began empty for a table that is not there. */
+			if (ops[i--].type == OP_CREATED)
+				make_stale(vq_database());
 			continue;
 		}
 		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
@@ -494,9 +505,9 @@ vq_note_stale(void)
 }
 
 void
-vq_note_extension(void)
+vq_note_extension(bool created)
 {
-	append_db_op(OP_EXTENSION);
+	append_db_op(created ? OP_CREATED : OP_DROPPED);
 }
 
 bool
@@ -604,20 +615,22 @@ apply_queue_op(Op *op, bool building, VqNow now)
 static void
 apply_database_op(Op *op, VqDatabase *db)
 {
-	uint32		ready = VQ_READY;
-	Latch	   *latch;
-
-	if (op->type != OP_STALE && op->type != OP_EXTENSION)
-		return;
-	pg_atomic_compare_exchange_u32(&db->line_state, &ready, VQ_STALE);
-	SpinLockAcquire(&db->mutex);
-	db->wanted |= op->type == OP_EXTENSION;
-	latch = db->worker_latch;
-	SpinLockRelease(&db->mutex);
-	if (latch)
-		SetLatch(latch);
-	if (op->type == OP_EXTENSION)
-		vq_wake_launcher();
+	switch ((OpType) op->type)
+	{
+		case OP_CREATED:
+			SpinLockAcquire(&db->mutex);
+			db->wanted = true;
+			SpinLockRelease(&db->mutex);
+			vq_wake_launcher();
+			break;
+		case OP_STALE:
+		case OP_DROPPED:
+			make_stale(db);
+			vq_wake_worker(db);
+			break;
+		default:
+			break;
+	}
 }
 
 static void

@@ -78,8 +78,8 @@ extern void vq_note_names(void);
 /* Note that memory must be built anew after the commit. */
 extern void vq_note_stale(void);
 
-/* Note that the extension was created or dropped. */
-extern void vq_note_extension(void);
+/* Note that the extension was created, or dropped. */
+extern void vq_note_extension(bool created);
 
 /* Whether this transaction changed names itself, so that caches must not be believed. */
 extern bool vq_names_pending(void);

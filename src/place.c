@@ -23,6 +23,9 @@
 #define POLL_SHORTEST	INT64CONST(1000000)
 #define POLL_LONGEST	INT64CONST(60000000)
 
+/* Departures are no measure before they were counted for so many seconds. */
+#define SHORTEST_SPAN 3
+
 void
 vq_null_argument(const char *name)
 {
@@ -98,14 +101,18 @@ vq_estimate(const VqQueue *queue, VqNow now, int64 position)
 {
 	int64		free_slots = queue->settings.max_concurrent_users - queue->line.count[VQ_INSIDE];
 	int64		wait;
+	int			span;
 	int			departures;
 
 	if ((queue->settings.state & VQ_RELEASES) == 0)
 		return -1;
 	wait = vq_pacer_wait(&queue->pacer, now, position);
-	departures = vq_ring_sum(&queue->departed, now, VQ_SECONDS - 4);
-	if (position > free_slots && departures > 0)
-		wait = Max(wait, (position - Max(free_slots, 0)) * (VQ_SECONDS - 4) * USECS_PER_SEC / departures);
+
+	/* Beyond the free slots, as many come in as go out. */
+	span = vq_ring_span(&queue->departed, now);
+	departures = vq_ring_sum(&queue->departed, now, span);
+	if (position > free_slots && departures > 0 && span >= SHORTEST_SPAN)
+		wait = Max(wait, (position - Max(free_slots, 0)) * span * USECS_PER_SEC / departures);
 	return wait;
 }
 

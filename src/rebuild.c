@@ -301,6 +301,7 @@ VqDatabase *
 vq_ready(void)
 {
 	VqDatabase *db = vq_database();
+	bool		may_build = !TransactionIdIsValid(GetTopTransactionIdIfAny()) && !IsInParallelMode();
 	bool		waiting = false;
 	int			waited = 0;
 
@@ -313,10 +314,11 @@ vq_ready(void)
 			break;
 
 		/*
-		 * A snapshot of a transaction that has changed sessions shows them as
-		 * if committed, so another one must build.
+		 * A snapshot of a transaction that has written shows its rows as if
+		 * committed, and a parallel query's may be old, so another one must
+		 * build: the worker if nobody else.
 		 */
-		if (!vq_has_pending() &&
+		if (may_build &&
 			pg_atomic_compare_exchange_u32(&db->line_state, &state, VQ_BUILDING))
 		{
 			ConditionVariableCancelSleep();
@@ -328,19 +330,29 @@ vq_ready(void)
 		{
 			ConditionVariablePrepareToSleep(&db->changed);
 			waiting = true;
+			vq_wake_worker(db);
 			continue;
 		}
-		if (vq_has_pending() && waited++ >= BUILD_PATIENCE)
+		if (!may_build && waited++ >= BUILD_PATIENCE)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("the waiting lines are not ready"),
-					 errdetail("They must be built anew, which a transaction that has changed sessions cannot do."),
+					 errdetail("They must be built anew, which a parallel query or a transaction that has written cannot do."),
 					 errhint("Run the transaction again; see vqueue.health() if this lasts.")));
 		(void) ConditionVariableTimedSleep(&db->changed, 1000, PG_WAIT_EXTENSION);
 	}
 	if (waiting)
 		ConditionVariableCancelSleep();
 	return db;
+}
+
+void
+vq_begin_empty(void)
+{
+	VqDatabase *db = vq_database();
+
+	vq_forget_queues(db);
+	set_line_state(db, VQ_READY);
 }
 
 void

@@ -14,9 +14,12 @@
 
 /*
  * This database's entry with its lines ready.  Errors: 53200 out of memory;
- * 55000 memory is stale and this transaction may not build it.
+ * 55000 memory is stale, this transaction may not build it, and no worker does.
  */
 extern VqDatabase *vq_ready(void);
+
+/* The tables have just been created by this transaction: there is nothing to build from. */
+extern void vq_begin_empty(void);
 
 /* Have memory built anew, whatever it is now. */
 extern void vq_demand_rebuild(void);

@@ -565,7 +565,15 @@ vq_ring_add(VqRing *ring, VqNow now, int n)
 		for (int64 s = ring->second + 1; s <= second; s++)
 			ring->count[s % VQ_SECONDS] = 0;
 	ring->second = Max(ring->second, second);
+	if (ring->first == 0)
+		ring->first = second;
 	ring->count[second % VQ_SECONDS] += n;
+}
+
+int
+vq_ring_span(const VqRing *ring, VqNow now)
+{
+	return ring->first == 0 ? 0 : (int) Min(ring_second(now) - ring->first, VQ_SECONDS - 4);
 }
 
 int
@@ -588,7 +596,6 @@ vq_call_worker(VqQueue *queue, int64 due)
 {
 	VqDatabase *db = vq_database();
 	bool		called = false;
-	Latch	   *latch;
 
 	if (due >= queue->due)
 		return;
@@ -601,14 +608,8 @@ vq_call_worker(VqQueue *queue, int64 due)
 		db->attention = queue->self;
 	}
 	LWLockRelease(&db->lock);
-	if (!called)
-		return;
-
-	SpinLockAcquire(&db->mutex);
-	latch = db->worker_latch;
-	SpinLockRelease(&db->mutex);
-	if (latch)
-		SetLatch(latch);
+	if (called)
+		vq_wake_worker(db);
 }
 
 int
@@ -628,6 +629,18 @@ vq_take_attention(VqDatabase *db, VqQueue **queues, int n)
 	}
 	LWLockRelease(&db->lock);
 	return taken;
+}
+
+void
+vq_wake_worker(VqDatabase *db)
+{
+	Latch	   *latch;
+
+	SpinLockAcquire(&db->mutex);
+	latch = db->worker_latch;
+	SpinLockRelease(&db->mutex);
+	if (latch)
+		SetLatch(latch);
 }
 
 void

@@ -66,6 +66,7 @@ typedef struct VqSettings
 /* Counts by second of the monotonic clock; slot s % VQ_SECONDS is of second s. */
 typedef struct VqRing
 {
+	int64		first;			/* the first second counted, 0 before */
 	int64		second;			/* the latest second counted */
 	uint32		count[VQ_SECONDS];
 } VqRing;
@@ -205,6 +206,7 @@ extern VqQueue **vq_list_queues(VqDatabase *db, int *n);
 extern int64 vq_standing(const VqQueue *queue);
 
 /* What a ring counted in the last full seconds (up to VQ_SECONDS - 1) before now. */
+extern int	vq_ring_span(const VqRing *ring, VqNow now);	/* how many there are to be summed */
 extern int	vq_ring_sum(const VqRing *ring, VqNow now, int seconds);
 extern void vq_ring_add(VqRing *ring, VqNow now, int n);
 
@@ -227,6 +229,7 @@ extern int64 vq_next_due(const VqQueue *queue, VqNow now, bool releases);
 /* Take up to n of the queues that wait for attention; returns how many. */
 extern int	vq_take_attention(VqDatabase *db, VqQueue **queues, int n);
 
+extern void vq_wake_worker(VqDatabase *db);
 extern void vq_wake_launcher(void);
 
 /* Raise 53200 with the way out. */

@@ -7,6 +7,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
@@ -287,7 +288,10 @@ fetch(VqRelation table, VqRelation index, ScanKey keys, int n_keys, Snapshot sna
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	snapshot = RegisterSnapshot(snapshot ? snapshot : GetLatestSnapshot());
+	/* A parallel query's snapshot is all there may be. */
+	if (snapshot == NULL)
+		snapshot = IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot();
+	snapshot = RegisterSnapshot(snapshot);
 	scan = systable_beginscan(rel, vq_relation(index), true, snapshot, n_keys, keys);
 	tuple = systable_getnext(scan);
 	if (tuple != NULL)

@@ -250,6 +250,10 @@ vqueue_session_before(PG_FUNCTION_ARGS)
 	TupleDesc	desc = RelationGetDescr(data->tg_relation);
 	VqRow		old;
 
+	/* Now, as it may have to build, which a transaction that has written cannot. */
+	vq_ready();
+	if (TRIGGER_FIRED_BY_DELETE(data->tg_event))
+		return PointerGetDatum(data->tg_trigtuple);
 	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
 		return PointerGetDatum(heap_attisnull(data->tg_trigtuple, Anum_sessions_ticket, desc) ?
 							   give_ticket(data->tg_trigtuple, desc) : data->tg_trigtuple);
@@ -339,6 +343,9 @@ vqueue_queue_before(PG_FUNCTION_ARGS)
 	pg_uuid_t	id;
 	pg_uuid_t	new_id;
 
+	vq_ready();
+	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
+		return PointerGetDatum(data->tg_trigtuple);
 	queue_id(data->tg_trigtuple, desc, &id);
 	if (TRIGGER_FIRED_BY_DELETE(data->tg_event))
 	{

@@ -31,10 +31,11 @@ vq_begin_visit(VqVisit *visit, VqQueue *queue)
 
 	memset(visit, 0, sizeof(*visit));
 	visit->queue = queue;
-	LWLockAcquire(&queue->lock, LW_SHARED);
+	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 	visit->id = queue->id;
 	here = queue->dboid == MyDatabaseId;
 	gone = queue->gone;
+	queue->due = VQ_NEVER;		/* so that whoever calls during the visit is heard */
 	LWLockRelease(&queue->lock);
 	if (here && gone)
 		vq_forget_queue(queue);
@@ -150,9 +151,10 @@ visit_ended(VqVisit *visit, const VqSettings *settings)
 }
 
 static void
-visit_figures(VqVisit *visit, const VqSettings *settings)
+visit_figures(VqVisit *visit)
 {
 	VqQueue    *queue = visit->queue;
+	VqSettings	settings;
 	VqNow		now = vq_now();
 	int64		waiting;
 	int64		serving;
@@ -160,6 +162,7 @@ visit_figures(VqVisit *visit, const VqSettings *settings)
 	int			last_minute;
 
 	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+	settings = queue->settings;
 	visit->told_state = queue->state_news;
 	queue->state_news = false;
 	visit->told_moved = queue->moved && now.mono >= queue->announced_at + VQ_MOVED_DELAY;
@@ -175,9 +178,9 @@ visit_figures(VqVisit *visit, const VqSettings *settings)
 	LWLockRelease(&queue->lock);
 
 	if (visit->told_state)
-		vq_tell_state(&visit->id, settings);
+		vq_tell_state(&visit->id, &settings);
 	if (visit->told_moved)
-		vq_tell_moved(&visit->id, settings, waiting, serving, head, last_minute);
+		vq_tell_moved(&visit->id, &settings, waiting, serving, head, last_minute);
 }
 
 /* ---- the visit ---- */
@@ -197,7 +200,7 @@ vq_make_visit(VqVisit *visit)
 	visit_released(visit, &settings);
 	visit_releases(visit, &settings);
 	visit_ended(visit, &settings);
-	visit_figures(visit, &settings);
+	visit_figures(visit);
 }
 
 static void
@@ -233,7 +236,8 @@ vq_end_visit(VqVisit *visit)
 		due = Min(due, now.mono + LOCKED_DELAY);
 	if (visit->ceiling_locked)
 		due = Max(due, now.mono + LOCKED_DELAY);
-	queue->due = due;
+	queue->due = Min(queue->due, due);
+	due = queue->due;
 	LWLockRelease(&queue->lock);
 	return due;
 }

@@ -37,9 +37,12 @@
 /* Wake up this often (microseconds) even if nothing is due, to show life. */
 #define IDLE_DELAY	INT64CONST(10000000)
 
-/* When the tables are locked by somebody, or memory cannot be built (microseconds). */
+/* When the tables are locked by somebody (microseconds). */
 #define RETRY_DELAY	INT64CONST(50000)
-#define BUILD_DELAY	INT64CONST(5000000)
+
+/* When memory cannot be built: the first delay, doubled each time, up to the longest. */
+#define FIRST_BUILD_DELAY	INT64CONST(20000)
+#define LONGEST_BUILD_DELAY	INT64CONST(5000000)
 
 /* A queue in the worker's heap. */
 typedef struct Due
@@ -302,6 +305,7 @@ sign_off(int code, Datum arg)
 	db->worker_latch = NULL;
 	db->worker_pid = 0;
 	SpinLockRelease(&db->mutex);
+	vq_wake_launcher();
 }
 
 /* Take this database's place; false if another worker has it. */
@@ -349,15 +353,16 @@ repair_foreign_key(void)
 	end_transaction();
 }
 
-/* Build memory if it is not there; false if that failed. */
+/*
+ * Build memory.  False if that failed, which is reported from the third time
+ * on: when the extension is being dropped, the first may be in between.
+ */
 static bool
-ready(void)
+build(int failures)
 {
 	MemoryContext old = CurrentMemoryContext;
 	volatile bool done = false;
 
-	if (pg_atomic_read_u32(&db->line_state) == VQ_READY)
-		return true;
 	PG_TRY();
 	{
 		begin_transaction();
@@ -367,9 +372,11 @@ ready(void)
 	}
 	PG_CATCH();
 	{
-		EmitErrorReport();
+		if (failures >= 2)
+			EmitErrorReport();
 		FlushErrorState();
 		AbortCurrentTransaction();
+		pgstat_report_activity(STATE_IDLE, NULL);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(old);
@@ -432,6 +439,9 @@ leave_database(void)
 void
 vqueue_worker_main(Datum arg)
 {
+	bool		known_all = false;
+	int			failures = 0;
+
 	start(DatumGetObjectId(arg));
 	if (!is_installed())
 		leave_database();
@@ -440,9 +450,6 @@ vqueue_worker_main(Datum arg)
 		proc_exit(0);
 	ereport(DEBUG1, (errmsg_internal("vqueue: worker started")));
 	repair_foreign_key();
-	while (!ready())
-		wait_until(vq_now().mono + BUILD_DELAY);
-	take_all();
 
 	for (;;)
 	{
@@ -454,15 +461,20 @@ vqueue_worker_main(Datum arg)
 		}
 		if (pg_atomic_read_u32(&db->line_state) != VQ_READY)
 		{
+			known_all = false;
 			if (!is_installed())
 				leave_database();
-			if (!ready())
+			if (!build(failures))
 			{
-				wait_until(vq_now().mono + BUILD_DELAY);
+				wait_until(vq_now().mono + Min(FIRST_BUILD_DELAY << Min(failures, 20), LONGEST_BUILD_DELAY));
+				failures++;
 				continue;
 			}
-			take_all();
+			failures = 0;
 		}
+		if (!known_all)
+			take_all();
+		known_all = true;
 		take_calls();
 		visit_due_queues();
 		show_life();
