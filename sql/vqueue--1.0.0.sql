@@ -97,7 +97,7 @@ COMMENT ON TABLE vqueue.ticket_ceilings IS 'internal: up to which ticket each qu
  *
  * What a row may be is checked by the trigger session_after rather than by
  * CHECK constraints, which each INSERT would read anew from the catalog, at a
- * third of its cost: a ticket is above 0, status and priority are of the words
+ * third of its cost: a ticket is from 1 to 2^60, status and priority are of the words
  * known, served_at and left_at are there exactly if the status wants them, and
  * texts have at most 1000 bytes.  It fires ALWAYS, and raises 23514.
  */
@@ -339,6 +339,7 @@ BEGIN
     IF name = '' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'queue name must not be empty',
+            DETAIL = 'Applications and channels know a queue by its name.',
             HINT = 'Give the queue a name of 1 to 200 bytes.';
     END IF;
     IF octet_length(name) > 200 THEN
@@ -350,6 +351,7 @@ BEGIN
     IF name ~ '[[:cntrl:]]' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'queue name must not contain control characters',
+            DETAIL = 'Tabs, line ends and the like do not show in logs and channels.',
             HINT = 'Use printable characters.';
     END IF;
     IF name ~* '^\{?[0-9a-f]{4}-?([0-9a-f]{4}-?){6}[0-9a-f]{4}\}?$' THEN
@@ -414,6 +416,7 @@ BEGIN
     IF state NOT IN ('open', 'paused', 'draining', 'closed') THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('queue state "%s" is not known', state),
+            DETAIL = 'A queue begins in one of the states that open, pause, drain and close set.',
             HINT = 'Use open, paused, draining or closed.';
     END IF;
     INSERT INTO vqueue.queues (tenant_id, name, description, release_rate_per_minute, max_concurrent_users,
@@ -425,6 +428,7 @@ BEGIN
     IF new_id IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
             MESSAGE = format('queue "%s" already exists', name),
+            DETAIL = 'A queue''s name is unique in its tenant.',
             HINT = 'Choose another name, or change the existing queue with vqueue.alter_queue().';
     END IF;
     RETURN new_id;
@@ -451,6 +455,7 @@ BEGIN
                                        AND q.id <> wanted) THEN
         RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
             MESSAGE = format('queue "%s" already exists', name),
+            DETAIL = 'A queue''s name is unique in its tenant.',
             HINT = 'Choose another name.';
     END IF;
     UPDATE vqueue.queues q

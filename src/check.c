@@ -237,17 +237,6 @@ settings_text(const VqSettings *settings)
 					vq_uuid_text(&settings->tenant_id));
 }
 
-static bool
-settings_in_table(const pg_uuid_t *id, VqSettings *settings)
-{
-	bool		found;
-
-	PushActiveSnapshot(GetLatestSnapshot());
-	found = vq_fetch_queue(id, settings);
-	PopActiveSnapshot();
-	return found;
-}
-
 static void
 check_settings(Check *check, VqQueue *queue, const pg_uuid_t *id)
 {
@@ -258,7 +247,7 @@ check_settings(Check *check, VqQueue *queue, const pg_uuid_t *id)
 
 	for (int look = 0; look < LOOKS; look++)
 	{
-		if (!settings_in_table(id, &settings))
+		if (!vq_fetch_queue(id, &settings))
 			return;				/* dropped meanwhile */
 		strlcpy(name, settings.name, VQ_NAME_SIZE);
 		in_table = settings_text(&settings);
@@ -280,7 +269,7 @@ check_missing(Check *check, const Expected *expected)
 
 	for (int look = 0; look < LOOKS; look++)
 	{
-		if (vq_find_queue(&expected->id) != NULL || !settings_in_table(&expected->id, &settings))
+		if (vq_find_queue(&expected->id) != NULL || !vq_fetch_queue(&expected->id, &settings))
 			return;
 		pause_briefly();
 	}
@@ -324,7 +313,7 @@ check_surplus(Check *check, VqDatabase *db)
 			id = queue->id;
 			live = queue->dboid == MyDatabaseId && !queue->nascent && !queue->gone;
 			LWLockRelease(&queue->lock);
-			surplus = live && !settings_in_table(&id, &settings);
+			surplus = live && !vq_fetch_queue(&id, &settings);
 			if (surplus)
 				pause_briefly();
 		}

@@ -49,6 +49,7 @@ lane_argument(FunctionCallInfo fcinfo, int n)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("priority \"%s\" is not known", text_to_cstring(name)),
+				 errdetail("The lanes of a queue are low, normal, high and vip."),
 				 errhint("Use low, normal, high or vip.")));
 	return lane;
 }
@@ -282,16 +283,27 @@ all_have_sessions(const Target *target, const Datum *users, VqRow *rows, int n)
 	return true;
 }
 
-/* How many of the users have no live session. */
+static int
+by_user(const void *a, const void *b)
+{
+	return memcmp(DatumGetUUIDP(*(const Datum *) a), DatumGetUUIDP(*(const Datum *) b), UUID_LEN);
+}
+
+/* How many different users have no live session. */
 static int
 count_newcomers(const Target *target, const Datum *users, int n)
 {
+	Datum	   *sorted = palloc(n * sizeof(Datum));
 	int			newcomers = 0;
 	VqRow		row;
 
+	memcpy(sorted, users, n * sizeof(Datum));
+	qsort(sorted, n, sizeof(Datum), by_user);
 	for (int i = 0; i < n; i++)
-		if (!vq_fetch_live(&target->id, DatumGetUUIDP(users[i]), NULL, &row))
+		if ((i == 0 || by_user(&sorted[i - 1], &sorted[i]) != 0) &&
+			!vq_fetch_live(&target->id, DatumGetUUIDP(sorted[i]), NULL, &row))
 			newcomers++;
+	pfree(sorted);
 	return newcomers;
 }
 

@@ -1,6 +1,15 @@
 /*
  * line.c
  *		The line of one queue: bitmaps over tickets with rank and select.
+ *
+ * A chunk holds a bitmap a kind and the stamps of VQ_CHUNK tickets, and for
+ * each lane a count for every block of 512 tickets.  The directory is one
+ * allocation: descriptors sorted by chunk number, which repeat the chunk's
+ * counts so that nobody has to touch a chunk without anything to find, then a
+ * Fenwick tree a lane over those counts.
+ *
+ * A freed chunk leaves its descriptor behind, dead and with zero counts, so
+ * that freeing shifts nothing; the dead are squeezed out now and then.
  */
 #ifdef FRONTEND
 #include "postgres_fe.h"
@@ -8,101 +17,102 @@
 #include "postgres.h"
 #endif
 
-#include "line.h"
 #include "port/pg_bitutils.h"
 
-#define WORDS			(VQ_CHUNK / 64)
-#define BLOCK_WORDS		8		/* a block is a cache line of bits */
-#define BLOCKS			(WORDS / BLOCK_WORDS)
+#include "line.h"
+
+#define WORD_BITS		64
+#define CHUNK_WORDS		(VQ_CHUNK / WORD_BITS)
+#define BLOCK_WORDS		8		/* a cache line of one bitmap */
+#define BLOCK_BITS		(BLOCK_WORDS * WORD_BITS)
+#define CHUNK_BLOCKS	(CHUNK_WORDS / BLOCK_WORDS)
+
 #define FIRST_CAPACITY	16
+#define LAST_CAPACITY	(UINT32_C(1) << 30)
 
 typedef struct Chunk
 {
-	uint16		block_count[VQ_LANES][BLOCKS];
-	uint64		bits[VQ_KINDS][WORDS];
-	uint32		stamps[VQ_CHUNK];
+	uint64		bits[VQ_KINDS][CHUNK_WORDS];
+	uint16		block[VQ_LANES][CHUNK_BLOCKS];	/* bits set, by block */
+	uint32		stamp[VQ_CHUNK];
 } Chunk;
 
-typedef struct Descriptor
+/* DSA gives twelve such pieces out of 64 kB; a larger chunk would waste. */
+StaticAssertDecl(sizeof(Chunk) <= 5456, "a chunk has outgrown its size class");
+
+typedef struct ChunkDesc
 {
-	int64		number;			/* tickets number * VQ_CHUNK and on */
-	VqRef		chunk;			/* 0: dead */
-	uint16		count[VQ_KINDS];
-} Descriptor;
+	int64		number;			/* the first ticket divided by VQ_CHUNK */
+	VqRef		chunk;			/* 0 if dead */
+	uint32		busy;			/* sum of count[] without VQ_TOUCHED */
+	uint16		count[VQ_KINDS];	/* bits set, by kind */
+} ChunkDesc;
 
-/*
- * The directory: descriptors sorted by number, and for each lane a Fenwick
- * tree over their counts, whose node i (from 1) is the sum of the lowbit(i)
- * descriptors that end with the i-th.
- */
-typedef struct Directory
-{
-	Descriptor *descriptors;
-	int64	   *trees[VQ_LANES];
-} Directory;
+/* ---- Fenwick trees: node i (from 1) sums the (i & -i) counts that end at i ---- */
 
-static size_t
-directory_size(uint32 capacity)
-{
-	return capacity * (sizeof(Descriptor) + VQ_LANES * sizeof(int64));
-}
-
-static Directory
-lay_out(void *memory, uint32 capacity)
-{
-	Directory	dir;
-
-	dir.descriptors = memory;
-	for (int lane = 0; lane < VQ_LANES; lane++)
-		dir.trees[lane] = (int64 *) (dir.descriptors + capacity) + lane * capacity;
-	return dir;
-}
-
-static Directory
-directory_of(const VqLine *line, const VqArena *arena)
-{
-	Directory	dir = {NULL};
-
-	if (line->directory != 0)
-		dir = lay_out(arena->addr(arena->ctx, line->directory), line->capacity);
-	return dir;
-}
-
-static Chunk *
-chunk_at(const VqArena *arena, VqRef ref)
-{
-	return arena->addr(arena->ctx, ref);
-}
-
-/* ---- the Fenwick trees ---- */
-
-static void
-tree_add(int64 *tree, uint32 used, uint32 index, int64 change)
-{
-	for (uint32 i = index + 1; i <= used; i += i & -i)
-		tree[i - 1] += change;
-}
-
-/* Sum over the descriptors before index. */
-static int64
-tree_sum(const int64 *tree, uint32 index)
+static inline int64
+tree_prefix(const int64 *tree, uint32 n)
 {
 	int64		sum = 0;
 
-	for (uint32 i = index; i > 0; i -= i & -i)
+	for (uint32 i = n; i > 0; i -= i & -i)
 		sum += tree[i - 1];
 	return sum;
 }
 
+static inline void
+tree_add(int64 *tree, uint32 used, uint32 index, int64 delta)
+{
+	for (uint32 i = index + 1; i <= used; i += i & -i)
+		tree[i - 1] += delta;
+}
+
+/* Make node n, the last one, for a count of zero. */
 static void
-build_trees(const VqLine *line, Directory dir)
+tree_append(int64 *tree, uint32 n)
+{
+	int64		sum = 0;
+
+	for (uint32 i = n - 1; i > n - (n & -n); i -= i & -i)
+		sum += tree[i - 1];
+	tree[n - 1] = sum;
+}
+
+/* ---- directory ---- */
+
+static inline size_t
+directory_size(uint32 capacity)
+{
+	return capacity * (sizeof(ChunkDesc) + VQ_LANES * sizeof(int64));
+}
+
+static inline ChunkDesc *
+descriptors(const VqLine *line, const VqArena *arena)
+{
+	return (ChunkDesc *) arena->addr(arena->ctx, line->directory);
+}
+
+static inline int64 *
+lane_tree(const VqLine *line, ChunkDesc *desc, int lane)
+{
+	return (int64 *) (desc + line->capacity) + (size_t) lane * line->capacity;
+}
+
+static inline Chunk *
+chunk_of(const VqArena *arena, const ChunkDesc *desc)
+{
+	return (Chunk *) arena->addr(arena->ctx, desc->chunk);
+}
+
+static void
+build_trees(const VqLine *line, ChunkDesc *desc)
 {
 	for (int lane = 0; lane < VQ_LANES; lane++)
 	{
-		int64	   *tree = dir.trees[lane];
+		int64	   *tree = lane_tree(line, desc, lane);
 
 		for (uint32 i = 0; i < line->used; i++)
-			tree[i] = dir.descriptors[i].count[lane];
+			tree[i] = desc[i].count[lane];
 		for (uint32 i = 1; i <= line->used; i++)
 		{
 			uint32		parent = i + (i & -i);
@@ -113,318 +123,333 @@ build_trees(const VqLine *line, Directory dir)
 	}
 }
 
-/* Append an empty node at the end: the sum of what it covers. */
-static void
-extend_trees(const VqLine *line, Directory dir)
-{
-	uint32		i = line->used;
-	uint32		low = i & -i;
-
-	for (int lane = 0; lane < VQ_LANES; lane++)
-		dir.trees[lane][i - 1] = tree_sum(dir.trees[lane], i - 1) - tree_sum(dir.trees[lane], i - low);
-}
-
-/* ---- the directory ---- */
-
-/* Index of the first descriptor with number >= this one. */
+/*
+ * The first descriptor whose number is not below this one, or used.
+ *
+ * Numbers rise by one at least from descriptor to descriptor, so the distance
+ * to the first and to the last bound the search; without gaps on either side
+ * they leave nothing to search for.
+ */
 static uint32
-lower_bound(const VqLine *line, Directory dir, int64 number)
+lower_bound(const VqLine *line, const ChunkDesc *desc, int64 number)
 {
-	uint32		low = 0;
-	uint32		high = line->used;
-	int64		guess;
+	uint32		last = line->used - 1;
+	int64		low = 0;
+	int64		high;
 
-	if (high == 0 || number <= dir.descriptors[0].number)
+	if (line->used == 0 || number <= desc[0].number)
 		return 0;
-
-	/* Right away where no chunk is missing in between. */
-	guess = number - dir.descriptors[0].number;
-	if (guess < high && dir.descriptors[guess].number == number)
-		return guess;
+	if (number > desc[last].number)
+		return line->used;
+	low = Max(low, last - (desc[last].number - number));
+	high = Min((int64) last, number - desc[0].number);
 	while (low < high)
 	{
-		uint32		middle = low + (high - low) / 2;
+		int64		middle = (low + high) / 2;
 
-		if (dir.descriptors[middle].number < number)
+		if (desc[middle].number < number)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low;
+	return (uint32) low;
 }
 
-/* The descriptor of a ticket's chunk if that exists, with its index. */
-static Descriptor *
-find(const VqLine *line, const VqArena *arena, int64 ticket, uint32 *index, Directory *dir)
+/* The descriptor of a ticket's chunk, dead or alive, or NULL. */
+static ChunkDesc *
+find_descriptor(const VqLine *line, const VqArena *arena, int64 ticket)
 {
-	int64		number = ticket / VQ_CHUNK;
+	ChunkDesc  *desc;
+	uint32		at;
 
-	*dir = directory_of(line, arena);
-	if (ticket <= 0 || dir->descriptors == NULL)
+	if (line->used == 0 || ticket < 1)
 		return NULL;
-	*index = lower_bound(line, *dir, number);
-	if (*index >= line->used || dir->descriptors[*index].number != number ||
-		dir->descriptors[*index].chunk == 0)
+	desc = descriptors(line, arena);
+	at = lower_bound(line, desc, ticket / VQ_CHUNK);
+	if (at == line->used || desc[at].number != ticket / VQ_CHUNK)
 		return NULL;
-	return &dir->descriptors[*index];
+	return &desc[at];
 }
 
-/* Squeeze dead descriptors out, in place. */
+/* The chunk of a ticket, or NULL. */
+static Chunk *
+find_chunk(const VqLine *line, const VqArena *arena, int64 ticket)
+{
+	ChunkDesc  *desc = find_descriptor(line, arena, ticket);
+
+	return desc != NULL && desc->chunk != 0 ? chunk_of(arena, desc) : NULL;
+}
+
+/* Move the live descriptors to target, which may be where they are. */
 static void
-compact(VqLine *line, Directory dir)
+pack_descriptors(VqLine *line, ChunkDesc *target, const ChunkDesc *desc)
 {
-	uint32		to = 0;
+	uint32		live = 0;
 
-	for (uint32 from = 0; from < line->used; from++)
-		if (dir.descriptors[from].chunk != 0)
-			dir.descriptors[to++] = dir.descriptors[from];
-	line->used = to;
+	for (uint32 i = 0; i < line->used; i++)
+	{
+		if (desc[i].chunk != 0)
+			target[live++] = desc[i];
+	}
+	line->used = live;
 	line->dead = 0;
-	build_trees(line, dir);
+	build_trees(line, target);
 }
 
-/* Make room for one more descriptor; false when out of memory. */
+static bool
+grow_directory(VqLine *line, const VqArena *arena)
+{
+	VqRef		old = line->directory;
+	uint32		old_capacity = line->capacity;
+	uint32		capacity = old == 0 ? FIRST_CAPACITY : old_capacity * 2;
+	VqRef		new;
+
+	if (capacity > LAST_CAPACITY)
+		return false;
+	new = arena->alloc(arena->ctx, directory_size(capacity));
+	if (new == 0)
+		return false;
+	line->directory = new;
+	line->capacity = capacity;
+	if (old != 0)
+	{
+		pack_descriptors(line, descriptors(line, arena),
+						 (const ChunkDesc *) arena->addr(arena->ctx, old));
+		arena->free(arena->ctx, old, directory_size(old_capacity));
+	}
+	return true;
+}
+
+/*
+ * Make room for one more descriptor.  Squeezing out the dead is enough if they
+ * are so many that it will not have to be done again soon, or if need be.
+ */
 static bool
 make_room(VqLine *line, const VqArena *arena)
 {
-	uint32		capacity = Max(FIRST_CAPACITY, line->capacity * 2);
-	Directory	old = directory_of(line, arena);
-	Directory	new;
-	VqRef		ref;
-
 	if (line->used < line->capacity)
 		return true;
-	if (line->dead > 0)
-	{
-		compact(line, old);
+	if (line->dead <= line->capacity / 4 && grow_directory(line, arena))
 		return true;
-	}
-	ref = arena->alloc(arena->ctx, directory_size(capacity));
-	if (ref == 0)
+	if (line->dead == 0)
 		return false;
-	new = lay_out(arena->addr(arena->ctx, ref), capacity);
-	old = directory_of(line, arena);
-	if (line->directory != 0)
-	{
-		memcpy(new.descriptors, old.descriptors, line->used * sizeof(Descriptor));
-		for (int lane = 0; lane < VQ_LANES; lane++)
-			memcpy(new.trees[lane], old.trees[lane], line->used * sizeof(int64));
-		arena->free(arena->ctx, line->directory, directory_size(line->capacity));
-	}
-	line->directory = ref;
-	line->capacity = capacity;
+	pack_descriptors(line, descriptors(line, arena), descriptors(line, arena));
 	return true;
+}
+
+/* Enter a descriptor for which there is room; its counts are zero. */
+static void
+insert_descriptor(VqLine *line, const VqArena *arena, int64 number, VqRef chunk)
+{
+	ChunkDesc  *desc = descriptors(line, arena);
+	uint32		at = lower_bound(line, desc, number);
+
+	memmove(desc + at + 1, desc + at, (line->used - at) * sizeof(ChunkDesc));
+	memset(&desc[at], 0, sizeof(ChunkDesc));
+	desc[at].number = number;
+	desc[at].chunk = chunk;
+	line->used++;
+	if (at < line->used - 1)
+		build_trees(line, desc);
+	else
+	{
+		for (int lane = 0; lane < VQ_LANES; lane++)
+			tree_append(lane_tree(line, desc, lane), line->used);
+	}
 }
 
 bool
 vq_line_reserve(VqLine *line, const VqArena *arena, int64 ticket)
 {
-	int64		number = ticket / VQ_CHUNK;
-	Directory	dir;
-	Descriptor *descriptor;
-	uint32		index;
-	VqRef		ref;
+	ChunkDesc  *desc = find_descriptor(line, arena, ticket);
+	bool		dead = (desc != NULL && desc->chunk == 0);
+	VqRef		chunk;
 
-	if (find(line, arena, ticket, &index, &dir) != NULL)
+	if (ticket < 1)
+		return false;
+	if (desc != NULL && !dead)
 		return true;
-	if (ticket <= 0 || !make_room(line, arena))
+	chunk = arena->alloc(arena->ctx, sizeof(Chunk));
+	if (chunk == 0)
 		return false;
-	ref = arena->alloc(arena->ctx, sizeof(Chunk));
-	if (ref == 0)
+	if (!dead && !make_room(line, arena))
+	{
+		arena->free(arena->ctx, chunk, sizeof(Chunk));
 		return false;
-	memset(chunk_at(arena, ref), 0, sizeof(Chunk));
-
-	dir = directory_of(line, arena);
-	index = lower_bound(line, dir, number);
-	descriptor = &dir.descriptors[index];
-	if (index < line->used && descriptor->number == number)
-		line->dead--;			/* its chunk was freed; the descriptor stayed */
+	}
+	memset(arena->addr(arena->ctx, chunk), 0, sizeof(Chunk));
+	if (!dead)
+		insert_descriptor(line, arena, ticket / VQ_CHUNK, chunk);
 	else
 	{
-		memmove(descriptor + 1, descriptor, (line->used - index) * sizeof(Descriptor));
-		memset(descriptor, 0, sizeof(Descriptor));
-		descriptor->number = number;
-		line->used++;
-		if (index == line->used - 1)
-			extend_trees(line, dir);
-		else
-			build_trees(line, dir);
+		find_descriptor(line, arena, ticket)->chunk = chunk;
+		line->dead--;
 	}
-	descriptor->chunk = ref;
 	line->empty++;
 	return true;
 }
 
 /* ---- bits ---- */
 
-static bool
-is_empty(const Descriptor *descriptor)
+static inline uint64 *
+word_of(Chunk *chunk, int kind, int64 ticket)
 {
-	for (int kind = 0; kind < VQ_TOUCHED; kind++)
-		if (descriptor->count[kind] > 0)
-			return false;
-	return true;
+	return &chunk->bits[kind][ticket % VQ_CHUNK / WORD_BITS];
+}
+
+static inline uint64
+mask_of(int64 ticket)
+{
+	return UINT64CONST(1) << (ticket % WORD_BITS);
 }
 
 static bool
-change(VqLine *line, const VqArena *arena, VqKind kind, int64 ticket, int by)
+change_bit(VqLine *line, const VqArena *arena, VqKind kind, int64 ticket, int by)
 {
-	Directory	dir;
-	uint32		index;
-	Descriptor *descriptor = find(line, arena, ticket, &index, &dir);
-	int			offset = ticket % VQ_CHUNK;
-	uint64		mask = UINT64CONST(1) << (offset % 64);
-	bool		was_empty;
+	ChunkDesc  *desc = find_descriptor(line, arena, ticket);
 	Chunk	   *chunk;
 	uint64	   *word;
 
-	if (descriptor == NULL)
+	Assert(kind < VQ_KINDS);
+	if (desc == NULL || desc->chunk == 0)
 		return false;
-	chunk = chunk_at(arena, descriptor->chunk);
-	word = &chunk->bits[kind][offset / 64];
-	if (((*word & mask) != 0) == (by > 0))
+	chunk = chunk_of(arena, desc);
+	word = word_of(chunk, kind, ticket);
+	if (((*word & mask_of(ticket)) != 0) == (by > 0))
 		return false;
-	was_empty = is_empty(descriptor);
-	*word ^= mask;
-	descriptor->count[kind] += by;
+	*word ^= mask_of(ticket);
 	line->count[kind] += by;
+	desc->count[kind] += by;
 	if (kind < VQ_LANES)
 	{
-		chunk->block_count[kind][offset / 64 / BLOCK_WORDS] += by;
-		tree_add(dir.trees[kind], line->used, index, by);
+		ChunkDesc  *first = descriptors(line, arena);
+
+		chunk->block[kind][ticket % VQ_CHUNK / BLOCK_BITS] += by;
+		tree_add(lane_tree(line, first, kind), line->used, desc - first, by);
 	}
-	line->empty += (int) is_empty(descriptor) - (int) was_empty;
+	if (kind != VQ_TOUCHED)
+	{
+		line->empty -= (desc->busy == 0);
+		desc->busy += by;
+		line->empty += (desc->busy == 0);
+	}
 	return true;
 }
 
 bool
 vq_line_set(VqLine *line, const VqArena *arena, VqKind kind, int64 ticket)
 {
-	return change(line, arena, kind, ticket, 1);
+	return change_bit(line, arena, kind, ticket, 1);
 }
 
 bool
 vq_line_clear(VqLine *line, const VqArena *arena, VqKind kind, int64 ticket)
 {
-	return change(line, arena, kind, ticket, -1);
-}
-
-static bool
-has_bit(const Chunk *chunk, VqKind kind, int64 ticket)
-{
-	int			offset = ticket % VQ_CHUNK;
-
-	return (chunk->bits[kind][offset / 64] >> (offset % 64)) & 1;
+	return change_bit(line, arena, kind, ticket, -1);
 }
 
 bool
 vq_line_test(const VqLine *line, const VqArena *arena, VqKind kind, int64 ticket)
 {
-	Directory	dir;
-	uint32		index;
-	Descriptor *descriptor = find(line, arena, ticket, &index, &dir);
+	Chunk	   *chunk = find_chunk(line, arena, ticket);
 
-	return descriptor != NULL && has_bit(chunk_at(arena, descriptor->chunk), kind, ticket);
+	return chunk != NULL && (*word_of(chunk, kind, ticket) & mask_of(ticket)) != 0;
 }
 
 int
 vq_line_lane(const VqLine *line, const VqArena *arena, int64 ticket)
 {
-	Directory	dir;
-	uint32		index;
-	Descriptor *descriptor = find(line, arena, ticket, &index, &dir);
+	Chunk	   *chunk = find_chunk(line, arena, ticket);
 
-	if (descriptor != NULL)
+	for (int lane = 0; chunk != NULL && lane < VQ_LANES; lane++)
 	{
-		Chunk	   *chunk = chunk_at(arena, descriptor->chunk);
-
-		for (int lane = 0; lane < VQ_LANES; lane++)
-			if (has_bit(chunk, lane, ticket))
-				return lane;
+		if ((*word_of(chunk, lane, ticket) & mask_of(ticket)) != 0)
+			return lane;
 	}
 	return -1;
 }
 
 /* ---- rank and select ---- */
 
-/* How many of the chunk's tickets below offset stand in lane. */
+/* How many of the chunk's tickets before this offset stand in lane. */
 static int64
 rank_in_chunk(const Chunk *chunk, VqKind lane, int offset)
 {
-	int			word = offset / 64;
-	int			block = word / BLOCK_WORDS;
+	int			end = offset / WORD_BITS;
+	int			block = end / BLOCK_WORDS;
+	uint64		before = (UINT64CONST(1) << (offset % WORD_BITS)) - 1;
 	int64		rank = 0;
 
-	for (int b = 0; b < block; b++)
-		rank += chunk->block_count[lane][b];
-	for (int w = block * BLOCK_WORDS; w < word; w++)
-		rank += pg_popcount64(chunk->bits[lane][w]);
-	if (offset % 64 != 0)
-		rank += pg_popcount64(chunk->bits[lane][word] << (64 - offset % 64));
-	return rank;
+	for (int i = 0; i < block; i++)
+		rank += chunk->block[lane][i];
+	for (int i = block * BLOCK_WORDS; i < end; i++)
+		rank += pg_popcount64(chunk->bits[lane][i]);
+	return rank + pg_popcount64(chunk->bits[lane][end] & before);
 }
 
 int64
 vq_line_rank(const VqLine *line, const VqArena *arena, VqKind lane, int64 ticket)
 {
-	Directory	dir = directory_of(line, arena);
-	int64		number = ticket / VQ_CHUNK;
-	uint32		index;
+	ChunkDesc  *desc;
+	uint32		at;
 	int64		rank;
 
-	if (dir.descriptors == NULL || ticket <= 0)
+	Assert(lane < VQ_LANES);
+	if (line->count[lane] == 0 || ticket < 1)
 		return 0;
-	index = lower_bound(line, dir, number);
-	rank = tree_sum(dir.trees[lane], index);
-	if (index < line->used && dir.descriptors[index].number == number &&
-		dir.descriptors[index].chunk != 0)
-		rank += rank_in_chunk(chunk_at(arena, dir.descriptors[index].chunk), lane, ticket % VQ_CHUNK);
+	desc = descriptors(line, arena);
+	at = lower_bound(line, desc, ticket / VQ_CHUNK);
+	if (at == line->used)
+		return line->count[lane];
+	rank = tree_prefix(lane_tree(line, desc, lane), at);
+	if (desc[at].number == ticket / VQ_CHUNK && desc[at].count[lane] > 0)
+		rank += rank_in_chunk(chunk_of(arena, &desc[at]), lane, ticket % VQ_CHUNK);
 	return rank;
 }
 
-/* Append the tickets of a chunk from offset on, up to n. */
+/* The chunk's first n tickets from this offset with a bit of kind, or free ones of a lane. */
 static int
-gather(const Chunk *chunk, VqKind kind, bool free_only, int64 base, int offset,
-	   int64 *tickets, int n)
+gather_in_chunk(const Chunk *chunk, VqKind kind, bool only_free, int offset,
+				int64 first_ticket, int64 *tickets, int n)
 {
+	uint64		wanted = ~UINT64CONST(0) << (offset % WORD_BITS);
 	int			found = 0;
 
-	for (int w = offset / 64; w < WORDS && found < n; w++)
+	for (int i = offset / WORD_BITS; i < CHUNK_WORDS; i++)
 	{
-		uint64		word = chunk->bits[kind][w];
+		uint64		word = chunk->bits[kind][i] & wanted;
 
-		if (free_only)
-			word &= ~(chunk->bits[VQ_HELD][w] | chunk->bits[VQ_INSIDE][w]);
-		if (w == offset / 64)
-			word &= ~UINT64CONST(0) << (offset % 64);
-		while (word != 0 && found < n)
+		if (only_free)
+			word &= ~(chunk->bits[VQ_HELD][i] | chunk->bits[VQ_INSIDE][i]);
+		for (; word != 0; word &= word - 1)
 		{
-			tickets[found++] = base + w * 64 + pg_rightmost_one_pos64(word);
-			word &= word - 1;
+			if (found == n)
+				return found;
+			tickets[found++] = first_ticket + i * WORD_BITS + pg_rightmost_one_pos64(word);
 		}
+		wanted = ~UINT64CONST(0);
 	}
 	return found;
 }
 
 static int
-scan(const VqLine *line, const VqArena *arena, VqKind kind, bool free_only,
-	 int64 from, int64 *tickets, int n)
+gather(const VqLine *line, const VqArena *arena, VqKind kind, bool only_free,
+	   int64 from, int64 *tickets, int n)
 {
-	Directory	dir = directory_of(line, arena);
+	ChunkDesc  *desc;
 	int			found = 0;
 
-	if (dir.descriptors == NULL)
+	if (line->count[kind] == 0 || n <= 0)
 		return 0;
 	from = Max(from, 1);
-	for (uint32 i = lower_bound(line, dir, from / VQ_CHUNK); i < line->used && found < n; i++)
+	desc = descriptors(line, arena);
+	for (uint32 at = lower_bound(line, desc, from / VQ_CHUNK); at < line->used && found < n; at++)
 	{
-		Descriptor *descriptor = &dir.descriptors[i];
-		int64		base = descriptor->number * VQ_CHUNK;
+		int			offset = desc[at].number == from / VQ_CHUNK ? from % VQ_CHUNK : 0;
 
-		if (descriptor->chunk == 0 || descriptor->count[kind] == 0)
-			continue;
-		found += gather(chunk_at(arena, descriptor->chunk), kind, free_only, base,
-						from > base ? (int) (from - base) : 0, tickets + found, n - found);
+		if (desc[at].count[kind] > 0)
+			found += gather_in_chunk(chunk_of(arena, &desc[at]), kind, only_free, offset,
+									 desc[at].number * VQ_CHUNK, tickets + found, n - found);
 	}
 	return found;
 }
@@ -433,14 +458,16 @@ int
 vq_line_select(const VqLine *line, const VqArena *arena, VqKind lane,
 			   int64 from, int64 *tickets, int n)
 {
-	return scan(line, arena, lane, true, from, tickets, n);
+	Assert(lane < VQ_LANES);
+	return gather(line, arena, lane, true, from, tickets, n);
 }
 
 int
 vq_line_collect(const VqLine *line, const VqArena *arena, VqKind kind,
 				int64 from, int64 *tickets, int n)
 {
-	return scan(line, arena, kind, false, from, tickets, n);
+	Assert(kind < VQ_KINDS);
+	return gather(line, arena, kind, false, from, tickets, n);
 }
 
 /* ---- stamps ---- */
@@ -448,122 +475,126 @@ vq_line_collect(const VqLine *line, const VqArena *arena, VqKind kind,
 void
 vq_line_set_stamp(VqLine *line, const VqArena *arena, int64 ticket, uint32 stamp)
 {
-	Directory	dir;
-	uint32		index;
-	Descriptor *descriptor = find(line, arena, ticket, &index, &dir);
+	Chunk	   *chunk = find_chunk(line, arena, ticket);
 
-	if (descriptor != NULL)
-		chunk_at(arena, descriptor->chunk)->stamps[ticket % VQ_CHUNK] = stamp;
+	if (chunk != NULL)
+		chunk->stamp[ticket % VQ_CHUNK] = stamp;
 }
 
 uint32
 vq_line_stamp(const VqLine *line, const VqArena *arena, int64 ticket)
 {
-	Directory	dir;
-	uint32		index;
-	Descriptor *descriptor = find(line, arena, ticket, &index, &dir);
+	Chunk	   *chunk = find_chunk(line, arena, ticket);
 
-	return descriptor == NULL ? 0 : chunk_at(arena, descriptor->chunk)->stamps[ticket % VQ_CHUNK];
+	return chunk != NULL ? chunk->stamp[ticket % VQ_CHUNK] : 0;
 }
 
-/* ---- giving memory back ---- */
+/* ---- the whole line ---- */
 
 int
 vq_line_trim(VqLine *line, const VqArena *arena, int64 below)
 {
-	Directory	dir = directory_of(line, arena);
+	int64		end = below / VQ_CHUNK; /* this chunk may reach past it */
 	int			freed = 0;
 
-	for (uint32 i = 0; i < line->used && line->empty > 0; i++)
+	if (line->empty == 0)
+		return 0;
+	for (uint32 at = 0; at < line->used && line->empty > 0; at++)
 	{
-		Descriptor *descriptor = &dir.descriptors[i];
+		/* Every free may move the directory. */
+		ChunkDesc  *desc = descriptors(line, arena) + at;
+		VqRef		chunk = desc->chunk;
 
-		if ((descriptor->number + 1) * VQ_CHUNK > below)
+		if (desc->number >= end)
 			break;
-		if (descriptor->chunk == 0 || !is_empty(descriptor))
+		if (chunk == 0 || desc->busy > 0)
 			continue;
-		line->count[VQ_TOUCHED] -= descriptor->count[VQ_TOUCHED];
-		descriptor->count[VQ_TOUCHED] = 0;
-		arena->free(arena->ctx, descriptor->chunk, sizeof(Chunk));
-		dir = directory_of(line, arena);
-		dir.descriptors[i].chunk = 0;
+		line->count[VQ_TOUCHED] -= desc->count[VQ_TOUCHED];
+		desc->count[VQ_TOUCHED] = 0;
+		desc->chunk = 0;
 		line->dead++;
 		line->empty--;
 		freed++;
+		arena->free(arena->ctx, chunk, sizeof(Chunk));
 	}
-	if (line->dead > line->used / 2)
-		compact(line, dir);
+	if (line->dead == line->used)
+		vq_line_destroy(line, arena);
+	else if (line->dead > line->used / 2)
+		pack_descriptors(line, descriptors(line, arena), descriptors(line, arena));
 	return freed;
 }
 
+/* Keep only what is HELD of one kind, and count it anew. */
 static void
-recount(Descriptor *descriptor, Chunk *chunk)
+keep_held(Chunk *chunk, ChunkDesc *desc, VqKind kind)
 {
-	for (int kind = 0; kind < VQ_KINDS; kind++)
-	{
-		descriptor->count[kind] = 0;
-		for (int b = 0; b < BLOCKS; b++)
-		{
-			int			count = pg_popcount((char *) &chunk->bits[kind][b * BLOCK_WORDS],
-											BLOCK_WORDS * sizeof(uint64));
+	uint16		total = 0;
 
-			descriptor->count[kind] += count;
-			if (kind < VQ_LANES)
-				chunk->block_count[kind][b] = count;
+	for (int block = 0; block < CHUNK_BLOCKS; block++)
+	{
+		uint16		count = 0;
+
+		for (int i = block * BLOCK_WORDS; i < (block + 1) * BLOCK_WORDS; i++)
+		{
+			chunk->bits[kind][i] &= chunk->bits[VQ_HELD][i];
+			count += pg_popcount64(chunk->bits[kind][i]);
 		}
+		if (kind < VQ_LANES)
+			chunk->block[kind][block] = count;
+		total += count;
 	}
+	desc->busy -= desc->count[kind] - total;
+	desc->count[kind] = total;
 }
 
 void
 vq_line_wipe(VqLine *line, const VqArena *arena)
 {
-	Directory	dir = directory_of(line, arena);
+	ChunkDesc  *desc;
 
+	if (line->used == 0)
+		return;
+	desc = descriptors(line, arena);
 	memset(line->count, 0, sizeof(line->count));
 	line->empty = 0;
-	for (uint32 i = 0; i < line->used; i++)
+	for (uint32 at = 0; at < line->used; at++)
 	{
-		Descriptor *descriptor = &dir.descriptors[i];
 		Chunk	   *chunk;
 
-		if (descriptor->chunk == 0)
+		if (desc[at].chunk == 0)
 			continue;
-		chunk = chunk_at(arena, descriptor->chunk);
-		for (int w = 0; w < WORDS; w++)
+		chunk = chunk_of(arena, &desc[at]);
+		for (int kind = 0; kind <= VQ_INSIDE; kind++)
 		{
-			for (int kind = 0; kind <= VQ_INSIDE; kind++)
-				chunk->bits[kind][w] &= chunk->bits[VQ_HELD][w];
-			chunk->bits[VQ_TOUCHED][w] = 0;
+			if (desc[at].count[kind] > 0)
+				keep_held(chunk, &desc[at], kind);
 		}
-		recount(descriptor, chunk);
+		memset(chunk->bits[VQ_TOUCHED], 0, sizeof(chunk->bits[VQ_TOUCHED]));
+		desc[at].count[VQ_TOUCHED] = 0;
 		for (int kind = 0; kind < VQ_KINDS; kind++)
-			line->count[kind] += descriptor->count[kind];
-		line->empty += is_empty(descriptor);
+			line->count[kind] += desc[at].count[kind];
+		line->empty += (desc[at].busy == 0);
 	}
-	if (dir.descriptors != NULL)
-		build_trees(line, dir);
+	build_trees(line, desc);
 }
 
 void
 vq_line_destroy(VqLine *line, const VqArena *arena)
 {
-	if (line->directory != 0)
+	for (uint32 at = 0; at < line->used; at++)
 	{
-		for (uint32 i = 0; i < line->used; i++)
-		{
-			VqRef		ref = directory_of(line, arena).descriptors[i].chunk;
+		VqRef		chunk = descriptors(line, arena)[at].chunk;
 
-			if (ref != 0)
-				arena->free(arena->ctx, ref, sizeof(Chunk));
-		}
-		arena->free(arena->ctx, line->directory, directory_size(line->capacity));
+		if (chunk != 0)
+			arena->free(arena->ctx, chunk, sizeof(Chunk));
 	}
-	memset(line, 0, sizeof(*line));
+	if (line->directory != 0)
+		arena->free(arena->ctx, line->directory, directory_size(line->capacity));
+	memset(line, 0, sizeof(VqLine));
 }
 
 size_t
 vq_line_memory(const VqLine *line, const VqArena *arena)
 {
-	return (size_t) (line->used - line->dead) * sizeof(Chunk) +
-		(line->directory != 0 ? directory_size(line->capacity) : 0);
+	return directory_size(line->capacity) + (line->used - line->dead) * sizeof(Chunk);
 }

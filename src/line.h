@@ -18,7 +18,7 @@
 #ifndef VQ_LINE_H
 #define VQ_LINE_H
 
-#define VQ_CHUNK		8192	/* tickets a chunk */
+#define VQ_CHUNK		1024	/* tickets a chunk: little for a small queue, 5.3 bytes a ticket in a large one */
 
 typedef uint64 VqRef;			/* an address in an arena; 0 is none */
 
@@ -57,7 +57,7 @@ typedef struct VqLine
 	int64		count[VQ_KINDS];	/* bits set, by kind */
 } VqLine;
 
-/* Make sure that ticket has a chunk; false when out of memory. */
+/* Make sure that ticket has a chunk; false when out of memory or below 1. */
 extern bool vq_line_reserve(VqLine *line, const VqArena *arena, int64 ticket);
 
 /*
@@ -86,7 +86,10 @@ extern int	vq_line_select(const VqLine *line, const VqArena *arena, VqKind lane,
 extern int	vq_line_collect(const VqLine *line, const VqArena *arena, VqKind kind,
 							int64 from, int64 *tickets, int n);
 
-/* A ticket's stamp, 0 if it has no chunk; setting one without a chunk is a no-op. */
+/*
+ * A ticket's stamp, 0 if it has no chunk; setting one without a chunk is a
+ * no-op.  A stamp is one aligned word: the shared lock is enough to set it.
+ */
 extern void vq_line_set_stamp(VqLine *line, const VqArena *arena, int64 ticket, uint32 stamp);
 extern uint32 vq_line_stamp(const VqLine *line, const VqArena *arena, int64 ticket);
 

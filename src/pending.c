@@ -20,6 +20,9 @@
 /* How long a join waits for a worker to raise its queue's ceiling, in milliseconds. */
 #define CEILING_PATIENCE 10000
 
+/* How long to wait for another's commit callback, in milliseconds. */
+#define CLEAR_PATIENCE 1000
+
 typedef enum OpType
 {
 	OP_NONE,					/* undone */
@@ -43,6 +46,7 @@ typedef struct Op
 		int64		ceiling;	/* CEILING */
 		VqSettings *settings;	/* QUEUE; in TopTransactionContext */
 	}			u;
+	VqNow		taken;			/* ADD with VQ_PAID: when the token was taken */
 	SubTransactionId subid;
 	int			previous;		/* the operation before it of any type above REMOVE, or -1 */
 	uint8		type;
@@ -142,13 +146,14 @@ lock_queue(VqQueue *queue, const pg_uuid_t *id)
 
 /* Set a bit under HELD and append its operation; all that can fail is done. */
 static void
-add_bit(VqQueue *queue, VqKind kind, int64 ticket, int flags)
+add_bit(VqQueue *queue, VqKind kind, int64 ticket, int flags, VqNow now)
 {
 	Op		   *op = append_op(OP_ADD, queue);
 
 	op->kind = kind;
 	op->flags = flags;
 	op->u.ticket = ticket;
+	op->taken = now;
 	op->set = vq_line_set(&queue->line, vq_arena(), kind, ticket);
 	op->held = vq_line_set(&queue->line, vq_arena(), VQ_HELD, ticket);
 	if (flags & VQ_UNCONFIRMED)
@@ -245,9 +250,9 @@ vq_issue_ticket(VqQueue *queue, const pg_uuid_t *id, VqKind lane, bool may_serve
 	now = vq_now();
 	served = may_serve && serve_at_once(queue, now);
 	if (served)
-		add_bit(queue, VQ_INSIDE, ticket, VQ_PAID | VQ_ANNOUNCE | VQ_UNCONFIRMED);
+		add_bit(queue, VQ_INSIDE, ticket, VQ_PAID | VQ_ANNOUNCE | VQ_UNCONFIRMED, now);
 	else
-		add_bit(queue, lane, ticket, VQ_UNCONFIRMED);
+		add_bit(queue, lane, ticket, VQ_UNCONFIRMED, now);
 	if (!queue->nascent && queue->ceiling - queue->next_ticket < VQ_CEILING_STEP / 2)
 		vq_call_worker(queue, 0);
 	LWLockRelease(&queue->lock);
@@ -270,7 +275,12 @@ vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, int64 from[VQ_LANES], int 
 	now = vq_now();
 	room = queue->settings.max_concurrent_users - queue->line.count[VQ_INSIDE];
 	if (!by_hand)
+	{
+		/* Looked at here again, as it may have been paused since the caller looked. */
+		if ((queue->settings.state & VQ_RELEASES) == 0)
+			room = 0;
 		room = Min(room, vq_pacer_available(&queue->pacer, now));
+	}
 	n = Max(Min(n, room), 0);
 	for (int lane = 0; lane < VQ_LANES && found < n; lane++)
 	{
@@ -283,7 +293,7 @@ vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, int64 from[VQ_LANES], int 
 	}
 	vq_pacer_charge(&queue->pacer, now, found);
 	for (int i = 0; i < found; i++)
-		add_bit(queue, VQ_INSIDE, tickets[i], flags | VQ_PAID | VQ_UNCONFIRMED);
+		add_bit(queue, VQ_INSIDE, tickets[i], flags | VQ_PAID | VQ_UNCONFIRMED, now);
 	LWLockRelease(&queue->lock);
 	*served_at = now.wall;
 	return found;
@@ -301,7 +311,7 @@ make_stale(VqDatabase *db)
 
 /* Caller holds the queue's lock.  Never fails. */
 static void
-undo_op(Op *op, VqNow now)
+undo_op(Op *op)
 {
 	VqQueue    *queue = op->queue;
 
@@ -312,7 +322,7 @@ undo_op(Op *op, VqNow now)
 		if (op->held)
 			vq_line_clear(&queue->line, vq_arena(), VQ_HELD, op->u.ticket);
 		if (op->flags & VQ_PAID)
-			vq_pacer_give_back(&queue->pacer, now, 1);
+			vq_pacer_give_back(&queue->pacer, op->taken, 1);
 		if (op->flags & VQ_UNCONFIRMED)
 			n_unconfirmed--;
 	}
@@ -343,7 +353,7 @@ undo_ops(int first)
 		}
 		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 		for (; i >= stop && ops[i].queue == queue; i--)
-			undo_op(&ops[i], now);
+			undo_op(&ops[i]);
 		vq_call_worker(queue, vq_next_due(queue, now, true));
 		LWLockRelease(&queue->lock);
 	}
@@ -365,7 +375,7 @@ vq_drop_unconfirmed(int mark)
 		if (ops[i].type != OP_ADD || (ops[i].flags & VQ_UNCONFIRMED) == 0)
 			continue;
 		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
-		undo_op(&ops[i], now);
+		undo_op(&ops[i]);
 		if (!queue->nascent)
 			vq_call_worker(queue, vq_next_due(queue, now, true));
 		LWLockRelease(&queue->lock);
@@ -392,11 +402,41 @@ find_unconfirmed(VqQueue *queue, VqKind kind, int64 ticket)
 	return NULL;
 }
 
+static bool
+removes(VqQueue *queue, VqKind kind, int64 ticket)
+{
+	for (int i = n_ops - 1; i >= 0; i--)
+		if (ops[i].type == OP_REMOVE && ops[i].queue == queue && ops[i].kind == kind &&
+			ops[i].u.ticket == ticket)
+			return true;
+	return false;
+}
+
+/*
+ * A bit that is to be added, but is still there: unless we cleared it
+ * ourselves, whoever did has committed and is about to.  Let that come first,
+ * or it would clear ours.  Caller holds the lock, which is let go meanwhile.
+ */
+static void
+wait_until_clear(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket)
+{
+	for (int waited = 0; waited < CLEAR_PATIENCE; waited++)
+	{
+		if (!vq_line_test(&queue->line, vq_arena(), kind, ticket) || removes(queue, kind, ticket))
+			return;
+		LWLockRelease(&queue->lock);
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(1000L);
+		lock_queue(queue, id);
+	}
+}
+
 void
 vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
 			int flags, bool within_cap)
 {
 	Op		   *op = find_unconfirmed(queue, kind, ticket);
+	VqNow		now;
 
 	if (op != NULL)
 	{
@@ -406,6 +446,7 @@ vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
 	}
 	reserve_ops(1);
 	lock_queue(queue, id);
+	wait_until_clear(queue, id, kind, ticket);
 	if (within_cap && kind == VQ_INSIDE &&
 		queue->line.count[VQ_INSIDE] >= queue->settings.max_concurrent_users)
 	{
@@ -421,9 +462,10 @@ vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
 		LWLockRelease(&queue->lock);
 		vq_out_of_memory();
 	}
-	add_bit(queue, kind, ticket, flags);
+	now = vq_now();
+	add_bit(queue, kind, ticket, flags, now);
 	if (flags & VQ_PAID)
-		vq_pacer_charge(&queue->pacer, vq_now(), 1);
+		vq_pacer_charge(&queue->pacer, now, 1);
 	queue->next_ticket = Max(queue->next_ticket, ticket + 1);
 	LWLockRelease(&queue->lock);
 }
@@ -433,6 +475,8 @@ vq_note_ticket(VqQueue *queue, int64 ticket)
 {
 	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 	queue->next_ticket = Max(queue->next_ticket, ticket + 1);
+	if (!queue->nascent)
+		vq_call_worker(queue, vq_next_due(queue, vq_now(), true));
 	LWLockRelease(&queue->lock);
 }
 
@@ -541,6 +585,7 @@ apply_settings(VqQueue *queue, const VqSettings *settings, VqNow now)
 	queue->build = pg_atomic_read_u64(&vq_database()->build);
 	if (!queue->nascent && settings->version < queue->settings.version)
 		return;
+	queue->gone = false;		/* deleted and inserted again by one transaction */
 	if (!queue->nascent && settings->state != queue->settings.state)
 		queue->state_news = true;
 	queue->nascent = false;
@@ -558,7 +603,13 @@ apply_session(Op *op, bool building, VqNow now)
 	queue->moved = true;
 	if (op->type == OP_ADD)
 	{
-		vq_line_set(line, vq_arena(), op->kind, ticket);
+		/*
+		 * Set already, unless our own earlier step has just cleared it.  If it
+		 * is gone for another reason, somebody saw our commit and went on from
+		 * there before we got here.
+		 */
+		if (!op->set)
+			vq_line_set(line, vq_arena(), op->kind, ticket);
 		if (op->held)
 			vq_line_clear(line, vq_arena(), VQ_HELD, ticket);
 		if (op->kind == VQ_INSIDE && (op->flags & VQ_PAID))
@@ -588,7 +639,7 @@ apply_queue_op(Op *op, bool building, VqNow now)
 	{
 		case OP_ADD:
 			if (op->flags & VQ_UNCONFIRMED)
-				undo_op(op, now);
+				undo_op(op);
 			else
 				apply_session(op, building, now);
 			break;
@@ -600,6 +651,8 @@ apply_queue_op(Op *op, bool building, VqNow now)
 			break;
 		case OP_QUEUE_GONE:
 			queue->gone = true;
+			queue->settings.version = 0;
+			queue->ceiling = 0;
 			queue->build = pg_atomic_read_u64(&vq_database()->build);
 			break;
 		case OP_CEILING:

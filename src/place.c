@@ -32,6 +32,7 @@ vq_null_argument(const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 			 errmsg("%s must not be null", name),
+			 errdetail("There is nothing that a null could stand for here."),
 			 errhint("Give a value for %s.", name)));
 }
 

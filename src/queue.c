@@ -41,11 +41,10 @@ static uint64 names_version = 0;	/* that of the remembered ones */
 
 /* ---- names ---- */
 
+/* The names known as of this version, which was read before any of them was looked up. */
 static HTAB *
-known_names(void)
+known_names(uint64 version)
 {
-	uint64		version = pg_atomic_read_u64(&vq_database()->names_version);
-
 	if (names != NULL && names_version != version)
 	{
 		hash_destroy(names);
@@ -64,11 +63,16 @@ known_names(void)
 	return names;
 }
 
-static bool
-may_remember(void)
+/*
+ * The version as of which names may be remembered, 0 if not now.  It has to be
+ * read before a name is looked up: what changes after that changes it too.
+ */
+static uint64
+version_to_remember(void)
 {
-	/* An old snapshot may see a name that means another queue now. */
-	return !vq_names_pending() && !IsolationUsesXactSnapshot();
+	if (RecoveryInProgress() || IsInParallelMode() || vq_names_pending())
+		return 0;
+	return pg_atomic_read_u64(&vq_database()->names_version);
 }
 
 void
@@ -77,9 +81,9 @@ vq_current_tenant(pg_uuid_t *id)
 	static char known[VQ_NAME_SIZE];
 	static pg_uuid_t known_id;
 	static uint64 version = 0;
-	uint64		now = RecoveryInProgress() ? 0 : pg_atomic_read_u64(&vq_database()->names_version);
+	uint64		now = version_to_remember();
 
-	if (version != 0 && version == now && may_remember() && strcmp(known, vq_tenant) == 0)
+	if (now != 0 && version == now && strcmp(known, vq_tenant) == 0)
 	{
 		*id = known_id;
 		return;
@@ -91,30 +95,42 @@ vq_current_tenant(pg_uuid_t *id)
 				 errdetail("The setting vqueue.tenant names the tenant whose queues are meant."),
 				 errhint("Set vqueue.tenant to the name of a row of vqueue.tenants.")));
 	version = 0;
-	if (may_remember() && strlcpy(known, vq_tenant, VQ_NAME_SIZE) < VQ_NAME_SIZE)
+	if (now != 0 && strlcpy(known, vq_tenant, VQ_NAME_SIZE) < VQ_NAME_SIZE)
 	{
 		known_id = *id;
 		version = now;
 	}
 }
 
+static int
+hex_value(char c)
+{
+	return isdigit((unsigned char) c) ? c - '0' : tolower((unsigned char) c) - 'a' + 10;
+}
+
+/* As uuid_in, which would raise an error on anything else: braces, and dashes after each four digits. */
 static bool
 parse_uuid(const char *name, pg_uuid_t *id)
 {
+	int			length = strlen(name);
+	const char *end = name + length;
 	int			digits = 0;
 
-	/* uuid_in raises an error on anything else. */
-	for (const char *c = name; *c; c++)
+	if (length > 2 && name[0] == '{' && end[-1] == '}')
 	{
-		if (isxdigit((unsigned char) *c))
-			digits++;
-		else if (strchr("-{}", *c) == NULL)
-			return false;
+		name++;
+		end--;
 	}
-	if (digits != 32 || strlen(name) > 38 || strstr(name, "--") != NULL)
-		return false;
-	*id = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(name)));
-	return true;
+	for (const char *c = name; c < end; c++)
+	{
+		if (*c == '-' && digits > 0 && digits < 32 && digits % 4 == 0 && c[-1] != '-')
+			continue;
+		if (!isxdigit((unsigned char) *c) || digits == 32)
+			return false;
+		id->data[digits / 2] = id->data[digits / 2] << 4 | hex_value(*c);
+		digits++;
+	}
+	return digits == 32;
 }
 
 /* Look the queue up in the tables, as this transaction sees them. */
@@ -133,17 +149,17 @@ find_queue_id(const char *name, pg_uuid_t *id)
 
 /* Find out which queue an argument means, by the names known or the tables. */
 static void
-look_up_name(const char *name, pg_uuid_t *id)
+look_up_name(const char *name, uint64 version, pg_uuid_t *id)
 {
 	char		key[KEY_SIZE];
-	bool		cached = !RecoveryInProgress() && may_remember() &&
+	bool		cached = version != 0 &&
 		snprintf(key, KEY_SIZE, "%s\n%s", vq_tenant, name) < KEY_SIZE;
 	NameEntry  *entry;
 	bool		found;
 
 	if (cached)
 	{
-		entry = hash_search(known_names(), key, HASH_FIND, NULL);
+		entry = hash_search(known_names(version), key, HASH_FIND, NULL);
 		if (entry != NULL)
 		{
 			*id = entry->id;
@@ -158,7 +174,7 @@ look_up_name(const char *name, pg_uuid_t *id)
 				 errhint("See vqueue.overview for the queues there are, or make one with vqueue.create_queue().")));
 	if (cached)
 	{
-		entry = hash_search(known_names(), key, HASH_ENTER, &found);
+		entry = hash_search(known_names(version), key, HASH_ENTER, &found);
 		entry->id = *id;
 	}
 }
@@ -177,8 +193,8 @@ void
 vq_resolve_queue(const text *arg, pg_uuid_t *id)
 {
 	int			length = VARSIZE_ANY_EXHDR(arg);
-	bool		cached = !RecoveryInProgress() && may_remember() && length < VQ_NAME_SIZE;
-	uint64		version = cached ? pg_atomic_read_u64(&vq_database()->names_version) : 0;
+	uint64		version = version_to_remember();
+	bool		cached = version != 0 && length < VQ_NAME_SIZE;
 	char	   *name;
 
 	if (cached && last.version == version && last.length == length &&
@@ -188,7 +204,7 @@ vq_resolve_queue(const text *arg, pg_uuid_t *id)
 		return;
 	}
 	name = text_to_cstring(arg);
-	look_up_name(name, id);
+	look_up_name(name, version, id);
 	pfree(name);
 	last.version = 0;
 	if (cached && strlcpy(last.tenant, vq_tenant, VQ_NAME_SIZE) < VQ_NAME_SIZE)
@@ -272,6 +288,7 @@ PG_FUNCTION_INFO_V1(vqueue_lock_queue);
 Datum
 vqueue_lock_queue(PG_FUNCTION_ARGS)
 {
+	PreventCommandIfReadOnly("vqueue.drop_queue()");
 	vq_lock_against_joins(PG_GETARG_UUID_P(0));
 	PG_RETURN_VOID();
 }

@@ -29,6 +29,7 @@ typedef struct Loader
 	VqQueue    *queue;			/* of the last row, likely of the next */
 	pg_uuid_t	queue_id;
 	uint64		build;
+	Snapshot	snapshot;
 } Loader;
 
 /* ---- scans ---- */
@@ -134,6 +135,10 @@ load_queue(const pg_uuid_t *id, const VqSettings *settings, void *arg)
 	if (queue != NULL && queue->gone && queue->build == loader->build)
 		return;
 	queue = vq_make_queue(id, &made);
+
+	/* A row written by hand may be above the ceiling. */
+	if (made)
+		vq_note_ticket(queue, vq_fetch_last_ticket(id, loader->snapshot));
 	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 	if (made)
 	{
@@ -262,6 +267,7 @@ build_lines(VqDatabase *db)
 	loader.build = pg_atomic_add_fetch_u64(&db->build, 1);
 	wipe_queues(db);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	loader.snapshot = snapshot;
 	vq_scan_queues(snapshot, load_queue, &loader);
 	load_ceilings(snapshot);
 	vq_scan_live(snapshot, load_session, &loader);

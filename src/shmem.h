@@ -30,6 +30,9 @@
 #define VQ_ERROR_SIZE	200
 #define VQ_SECONDS		64		/* length of the rings of counts a second */
 
+/* No ticket is above this, so that sums of tickets never overflow. */
+#define VQ_MAX_TICKET	(INT64CONST(1) << 60)
+
 /* Events wait this long (microseconds) for others, to go together. */
 #define VQ_EVENT_DELAY	10000
 

@@ -39,6 +39,7 @@ const char *const vq_lane_names[VQ_LANES] = {"vip", "high", "normal", "low"};
 static const char *const state_names[] = {"closed", "paused", "draining", "open"};
 
 #define EQ "OPERATOR(pg_catalog.=)"
+#define FIRST_IN(lane) "pg_catalog.min(s.ticket) FILTER (WHERE s.status " EQ " 'waiting' AND s.priority " EQ " '" lane "')"
 
 static const struct
 {
@@ -101,7 +102,7 @@ static const struct
 		"SELECT q.id,"
 		" pg_catalog.count(s.id) FILTER (WHERE s.status " EQ " 'waiting'),"
 		" pg_catalog.count(s.id) FILTER (WHERE s.status OPERATOR(pg_catalog.<>) 'waiting'),"
-		" pg_catalog.min(s.ticket) FILTER (WHERE s.status " EQ " 'waiting'),"
+		" COALESCE(" FIRST_IN("vip") ", " FIRST_IN("high") ", " FIRST_IN("normal") ", " FIRST_IN("low") "),"
 		" pg_catalog.max(s.ticket)"
 		" FROM vqueue.queues AS q LEFT JOIN vqueue.user_sessions AS s"
 		" ON s.queue_id " EQ " q.id AND s.left_at IS NULL GROUP BY q.id",
@@ -358,6 +359,27 @@ vq_fetch_ticket(const pg_uuid_t *queue_id, int64 ticket, Snapshot snapshot, VqRo
 	return fetch_row(VQ_SESSIONS_TICKET, keys, 2, snapshot, row);
 }
 
+int64
+vq_fetch_last_ticket(const pg_uuid_t *queue_id, Snapshot snapshot)
+{
+	Relation	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);
+	Relation	index = index_open(vq_relation(VQ_SESSIONS_TICKET), AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int64		ticket = 0;
+
+	key_uuid(&key, Anum_sessions_queue_id, queue_id);
+	scan = systable_beginscan_ordered(rel, index, snapshot, 1, &key);
+	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
+	if (tuple != NULL)
+		ticket = DatumGetInt64(get_attribute(tuple, RelationGetDescr(rel), Anum_sessions_ticket));
+	systable_endscan_ordered(scan);
+	index_close(index, NoLock);
+	table_close(rel, NoLock);
+	return ticket;
+}
+
 bool
 vq_fetch_live(const pg_uuid_t *queue_id, const pg_uuid_t *user_id, Snapshot snapshot, VqRow *row)
 {
@@ -381,7 +403,7 @@ vq_fetch_tenant(const char *name, pg_uuid_t *id)
 	ScanKeyData key;
 
 	key_text(&key, Anum_tenants_name, name);
-	return fetch(VQ_TENANTS, VQ_TENANTS_NAME, &key, 1, GetActiveSnapshot(), read_id, id);
+	return fetch(VQ_TENANTS, VQ_TENANTS_NAME, &key, 1, NULL, read_id, id);
 }
 
 char *
@@ -391,7 +413,7 @@ vq_fetch_tenant_name(const pg_uuid_t *id)
 	char	   *name;
 
 	key_uuid(&key, Anum_tenants_id, id);
-	if (!fetch(VQ_TENANTS, VQ_TENANTS_PKEY, &key, 1, GetActiveSnapshot(), read_tenant_name, &name))
+	if (!fetch(VQ_TENANTS, VQ_TENANTS_PKEY, &key, 1, NULL, read_tenant_name, &name))
 		return NULL;
 	return name;
 }
@@ -403,7 +425,7 @@ vq_fetch_queue_name(const pg_uuid_t *tenant_id, const char *name, pg_uuid_t *id)
 
 	key_uuid(&keys[0], Anum_queues_tenant_id, tenant_id);
 	key_text(&keys[1], Anum_queues_name, name);
-	return fetch(VQ_QUEUES, VQ_QUEUES_NAME, keys, 2, GetActiveSnapshot(), read_id, id);
+	return fetch(VQ_QUEUES, VQ_QUEUES_NAME, keys, 2, NULL, read_id, id);
 }
 
 bool
@@ -412,7 +434,7 @@ vq_fetch_queue(const pg_uuid_t *id, VqSettings *settings)
 	ScanKeyData key;
 
 	key_uuid(&key, Anum_queues_id, id);
-	return fetch(VQ_QUEUES, VQ_QUEUES_PKEY, &key, 1, GetActiveSnapshot(), read_settings, settings);
+	return fetch(VQ_QUEUES, VQ_QUEUES_PKEY, &key, 1, NULL, read_settings, settings);
 }
 
 /* ---- writing ---- */

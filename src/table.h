@@ -133,7 +133,10 @@ extern bool vq_fetch_ticket(const pg_uuid_t *queue_id, int64 ticket, Snapshot sn
 extern bool vq_fetch_live(const pg_uuid_t *queue_id, const pg_uuid_t *user_id,
 						  Snapshot snapshot, VqRow *row);
 
-/* Names to ids, by the active snapshot; false if there is none. */
+/* The highest ticket of a queue's rows, finished ones too; 0 if it has none. */
+extern int64 vq_fetch_last_ticket(const pg_uuid_t *queue_id, Snapshot snapshot);
+
+/* Names to ids, by the latest snapshot; false if there is none. */
 extern bool vq_fetch_tenant(const char *name, pg_uuid_t *id);
 extern char *vq_fetch_tenant_name(const pg_uuid_t *id); /* NULL if there is none */
 extern bool vq_fetch_queue_name(const pg_uuid_t *tenant_id, const char *name, pg_uuid_t *id);

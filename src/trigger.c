@@ -207,9 +207,9 @@ check_row(const VqRow *row)
 	bool		was_in = row->status == VQ_SERVING || row->status == VQ_COMPLETED ||
 		row->status == VQ_EXPIRED;
 
-	if (row->ticket <= 0)
-		violation("ticket of a session must be positive",
-				  "Tickets are numbered from 1.",
+	if (row->ticket <= 0 || row->ticket > VQ_MAX_TICKET)
+		violation("ticket of a session is out of range",
+				  "Tickets are numbered from 1, and none is above 2 to the power of 60.",
 				  "Leave the ticket null to have one issued.");
 	if (vq_is_live(row) != (row->left_at == 0))
 		violation("left_at of a session does not fit its status",
@@ -383,6 +383,8 @@ vqueue_queue_after(PG_FUNCTION_ARGS)
 		vq_read_settings(data->tg_trigtuple, desc, &settings);
 		queue = vq_make_queue(&id, &made);
 		vq_note_queue(queue, &settings, made);
+		if (made && is_replica())
+			vq_note_stale();	/* its sessions may have been replicated before it */
 		vq_write_ceiling(&id, VQ_CEILING_STEP);
 		return PointerGetDatum(NULL);
 	}
