@@ -80,6 +80,9 @@ get_target(FunctionCallInfo fcinfo, const char *function, int lane_argno, Target
 	target->lane = lane_argument(fcinfo, lane_argno);
 	target->queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &target->id);
 	vq_lock_against_drop(&target->id);
+
+	/* It may have been dropped while we waited for the lock. */
+	target->queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &target->id);
 	vq_settings_of(target->queue, &target->settings);
 }
 
@@ -127,8 +130,8 @@ refuse_full(const Target *target)
 
 /* ---- one user ---- */
 
-/* Issue a ticket for a new row. */
-static void
+/* Issue a ticket for a new row; false when out of memory. */
+static bool
 prepare_row(const Target *target, const pg_uuid_t *user_id, VqRow *row)
 {
 	vq_make_uuid7(&row->id);
@@ -139,6 +142,7 @@ prepare_row(const Target *target, const pg_uuid_t *user_id, VqRow *row)
 	row->ticket = vq_issue_ticket(target->queue, &target->id, target->lane, admits(target),
 								  &row->joined_at, &row->served_at);
 	row->status = row->served_at != 0 ? VQ_SERVING : VQ_WAITING;
+	return row->ticket != 0;
 }
 
 static bool
@@ -182,11 +186,18 @@ join_user(const Target *target, const pg_uuid_t *user_id, Datum user_name, Datum
 		{
 			if (vq_fetch_live(&target->id, user_id, NULL, row))
 				return;
+			if (vq_await_live(&target->id, user_id))
+				continue;
 			if (full && admits(target))
 				refuse_full(target);
 			refuse_state(target);
 		}
-		prepare_row(target, user_id, row);
+		if (!prepare_row(target, user_id, row))
+		{
+			if (vq_fetch_live(&target->id, user_id, NULL, row))
+				return;
+			vq_out_of_memory();
+		}
 		if (insert_row(row, user_name, user_email))
 			return;
 		vq_drop_unconfirmed(mark);
@@ -327,7 +338,13 @@ join_users(const Target *target, const Datum *users, VqRow *rows, int n)
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		prepare_row(target, DatumGetUUIDP(users[i]), &rows[i]);
+		if (!prepare_row(target, DatumGetUUIDP(users[i]), &rows[i]))
+		{
+			vq_drop_unconfirmed(mark);
+			if (all_have_sessions(target, users, rows, n))
+				return;
+			vq_out_of_memory();
+		}
 	}
 	insert_rows(target, rows, n);
 	vq_drop_unconfirmed(mark);

@@ -244,7 +244,7 @@ vq_issue_ticket(VqQueue *queue, const pg_uuid_t *id, VqKind lane, bool may_serve
 	if (!vq_line_reserve(&queue->line, vq_arena(), ticket))
 	{
 		LWLockRelease(&queue->lock);
-		vq_out_of_memory();
+		return 0;
 	}
 	queue->next_ticket++;
 	now = vq_now();
@@ -327,7 +327,10 @@ undo_op(Op *op)
 			n_unconfirmed--;
 	}
 	else if (op->type == OP_QUEUE && op->set)
+	{
 		queue->gone = true;
+		queue->nascent = false;
+	}
 	else if (op->type == OP_CEILING && queue->nascent)
 		queue->ceiling = 0;		/* too low is safe: it is raised again */
 	op->type = OP_NONE;

@@ -31,7 +31,8 @@ extern bool vq_has_pending(void);
  * A ticket for a session about to be inserted: reserved in its lane or, where
  * may_serve and nobody waits and rate and cap allow, inside.  Waits for the
  * worker while the queue's ceiling is reached.  *served_at is 0 if it waits.
- * Errors: 42704 queue gone; 53200 memory; 55000 no worker raises the ceiling.
+ * Returns 0 when out of memory.
+ * Errors: 42704 queue gone; 55000 no worker raises the ceiling.
  */
 extern int64 vq_issue_ticket(VqQueue *queue, const pg_uuid_t *id, VqKind lane, bool may_serve,
 							 int64 *joined_at, int64 *served_at);

@@ -224,7 +224,7 @@ vq_queue_of(const text *arg, pg_uuid_t *id)
 	vq_ready();
 	vq_resolve_queue(arg, id);
 	queue = vq_find_queue(id);
-	if (queue == NULL)
+	if (queue == NULL || queue->gone)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("queue \"%s\" does not exist", text_to_cstring(arg)),

@@ -140,6 +140,7 @@ vqueue_release(PG_FUNCTION_ARGS)
 				 errhint("Call the function again for more.")));
 	queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &id);
 	vq_lock_against_drop(&id);
+	queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &id);
 	vq_settings_of(queue, &settings);
 	if (settings.state == VQ_CLOSED)
 		ereport(ERROR,

@@ -533,9 +533,11 @@ vq_next_due(const VqQueue *queue, VqNow now, bool releases)
 {
 	int64		due = releases ? vq_release_due(queue, now) : VQ_NEVER;
 
+	if (queue->gone)
+		return now.mono;
 	if (queue->nascent)
 		return VQ_NEVER;
-	if (queue->gone || queue->ceiling - queue->next_ticket < VQ_CEILING_STEP / 2)
+	if (queue->ceiling - queue->next_ticket < VQ_CEILING_STEP / 2)
 		return now.mono;
 	if (queue->state_news)
 		due = Min(due, now.mono);
@@ -543,6 +545,8 @@ vq_next_due(const VqQueue *queue, VqNow now, bool releases)
 		due = Min(due, now.mono + VQ_EVENT_DELAY);
 	if (queue->moved)
 		due = Min(due, Max(now.mono, queue->announced_at + VQ_MOVED_DELAY));
+	if (queue->line.empty > 1)
+		due = Min(due, now.mono + VQ_TRIM_DELAY);	/* one may be where tickets are issued */
 	return Max(due, queue->retry_at);
 }
 

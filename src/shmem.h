@@ -39,6 +39,9 @@
 /* "moved" events of a queue are this far apart (microseconds) at the least. */
 #define VQ_MOVED_DELAY	1000000
 
+/* Memory is given back so much later (microseconds), if nothing else calls the worker. */
+#define VQ_TRIM_DELAY	200000
+
 /* Tickets for which the ceiling is raised ahead, at the least. */
 #define VQ_CEILING_STEP 8192
 

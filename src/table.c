@@ -13,6 +13,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "table.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -388,6 +389,29 @@ vq_fetch_live(const pg_uuid_t *queue_id, const pg_uuid_t *user_id, Snapshot snap
 	key_uuid(&keys[0], Anum_sessions_queue_id, queue_id);
 	key_uuid(&keys[1], Anum_sessions_user_id, user_id);
 	return fetch_row(VQ_SESSIONS_LIVE, keys, 2, snapshot, row);
+}
+
+bool
+vq_await_live(const pg_uuid_t *queue_id, const pg_uuid_t *user_id)
+{
+	Relation	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);
+	SnapshotData dirty;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	TransactionId inserter = InvalidTransactionId;
+
+	InitDirtySnapshot(dirty);
+	key_uuid(&keys[0], Anum_sessions_queue_id, queue_id);
+	key_uuid(&keys[1], Anum_sessions_user_id, user_id);
+	scan = systable_beginscan(rel, vq_relation(VQ_SESSIONS_LIVE), true, &dirty, 2, keys);
+	if (systable_getnext(scan) != NULL)
+		inserter = dirty.xmin;
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	if (!TransactionIdIsValid(inserter))
+		return false;
+	XactLockTableWait(inserter, NULL, NULL, XLTW_None);
+	return true;
 }
 
 static void

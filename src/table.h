@@ -133,6 +133,12 @@ extern bool vq_fetch_ticket(const pg_uuid_t *queue_id, int64 ticket, Snapshot sn
 extern bool vq_fetch_live(const pg_uuid_t *queue_id, const pg_uuid_t *user_id,
 						  Snapshot snapshot, VqRow *row);
 
+/*
+ * Wait for the transaction that is about to give the user a live session, if
+ * there is one; false if there is none.
+ */
+extern bool vq_await_live(const pg_uuid_t *queue_id, const pg_uuid_t *user_id);
+
 /* The highest ticket of a queue's rows, finished ones too; 0 if it has none. */
 extern int64 vq_fetch_last_ticket(const pg_uuid_t *queue_id, Snapshot snapshot);
 

@@ -81,6 +81,7 @@ give_ticket(HeapTuple tuple, TupleDesc desc)
 	int			lane;
 	int			attnum = Anum_sessions_ticket;
 	Datum		ticket;
+	int64		issued;
 	int64		joined_at;
 	int64		served_at;
 	VqQueue    *queue;
@@ -100,8 +101,10 @@ give_ticket(HeapTuple tuple, TupleDesc desc)
 	queue = queue_of_row(DatumGetUUIDP(queue_id));
 	if (queue == NULL)
 		return tuple;
-	ticket = Int64GetDatum(vq_issue_ticket(queue, DatumGetUUIDP(queue_id), lane, false,
-										   &joined_at, &served_at));
+	issued = vq_issue_ticket(queue, DatumGetUUIDP(queue_id), lane, false, &joined_at, &served_at);
+	if (issued == 0)
+		vq_out_of_memory();
+	ticket = Int64GetDatum(issued);
 	isnull = false;
 	return heap_modify_tuple_by_cols(tuple, desc, 1, &attnum, &ticket, &isnull);
 }

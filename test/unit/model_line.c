@@ -1,0 +1,462 @@
+/*
+ * model_line.c
+ *		Random operations on a line, each compared with a naive model.
+ *
+ * The model is a sorted array of the tickets that ever were set or stamped
+ * while their chunk existed, and a sorted array of the chunks.  It counts by
+ * looking at all of them.
+ */
+#include "model_line.h"
+
+#include "arena.h"
+
+#define MAX_TICKETS		3000
+#define MAX_CHUNKS		400
+#define MAX_REGIONS		6
+
+typedef struct Ticket
+{
+	int64		ticket;
+	uint32		bits;			/* bit k: kind k */
+	uint32		stamp;
+} Ticket;
+
+typedef struct Model
+{
+	Source	   *source;
+	TestArena	arena;
+	VqLine		line;
+	Ticket		tickets[MAX_TICKETS];
+	int			n_tickets;
+	int64		chunks[MAX_CHUNKS];
+	int			n_chunks;
+	int64		region[MAX_REGIONS];	/* chunk numbers about which tickets are picked */
+	int			n_regions;
+	int			spread;			/* chunks a region */
+} Model;
+
+/* Where tickets may lie: the first, about 2^31, 2^40 and 2^62, and the last. */
+static const int64 places[] = {
+	0, (INT64CONST(1) << 31) / VQ_CHUNK - 2, (INT64CONST(1) << 40) / VQ_CHUNK - 2,
+	(INT64CONST(1) << 62) / VQ_CHUNK - 2, PG_INT64_MAX / VQ_CHUNK - 300, 1000
+};
+
+/* ---- the model's answers ---- */
+
+static int
+ticket_index(const Model *m, int64 ticket)
+{
+	int			i = 0;
+
+	while (i < m->n_tickets && m->tickets[i].ticket < ticket)
+		i++;
+	return i;
+}
+
+static int
+chunk_index(const Model *m, int64 number)
+{
+	int			i = 0;
+
+	while (i < m->n_chunks && m->chunks[i] < number)
+		i++;
+	return i;
+}
+
+static bool
+has_chunk(const Model *m, int64 ticket)
+{
+	int			i = chunk_index(m, ticket / VQ_CHUNK);
+
+	return ticket > 0 && i < m->n_chunks && m->chunks[i] == ticket / VQ_CHUNK;
+}
+
+static void
+add_chunk(Model *m, int64 number)
+{
+	int			at = chunk_index(m, number);
+
+	memmove(m->chunks + at + 1, m->chunks + at, (m->n_chunks - at) * sizeof(int64));
+	m->chunks[at] = number;
+	m->n_chunks++;
+}
+
+/* The ticket's entry, made if need be; NULL if it has no chunk. */
+static Ticket *
+entry_of(Model *m, int64 ticket)
+{
+	int			at = ticket_index(m, ticket);
+
+	if (!has_chunk(m, ticket))
+		return NULL;
+	if (at == m->n_tickets || m->tickets[at].ticket != ticket)
+	{
+		memmove(m->tickets + at + 1, m->tickets + at, (m->n_tickets - at) * sizeof(Ticket));
+		memset(&m->tickets[at], 0, sizeof(Ticket));
+		m->tickets[at].ticket = ticket;
+		m->n_tickets++;
+	}
+	return &m->tickets[at];
+}
+
+static uint32
+bits_of(const Model *m, int64 ticket)
+{
+	int			at = ticket_index(m, ticket);
+
+	return at < m->n_tickets && m->tickets[at].ticket == ticket ? m->tickets[at].bits : 0;
+}
+
+static uint32
+stamp_of(const Model *m, int64 ticket)
+{
+	int			at = ticket_index(m, ticket);
+
+	return at < m->n_tickets && m->tickets[at].ticket == ticket ? m->tickets[at].stamp : 0;
+}
+
+static int
+lane_of(const Model *m, int64 ticket)
+{
+	for (int lane = 0; lane < VQ_LANES; lane++)
+	{
+		if (bits_of(m, ticket) & (1u << lane))
+			return lane;
+	}
+	return -1;
+}
+
+static int64
+rank_of(const Model *m, int lane, int64 ticket)
+{
+	int64		rank = 0;
+
+	for (int i = 0; i < m->n_tickets && m->tickets[i].ticket < ticket; i++)
+		rank += (m->tickets[i].bits >> lane) & 1;
+	return rank;
+}
+
+static bool
+is_empty(const Model *m, int64 number)
+{
+	for (int i = ticket_index(m, number * VQ_CHUNK); i < m->n_tickets; i++)
+	{
+		if (m->tickets[i].ticket / VQ_CHUNK != number)
+			break;
+		if (m->tickets[i].bits & ~(1u << VQ_TOUCHED))
+			return false;
+	}
+	return true;
+}
+
+/* ---- comparing ---- */
+
+static void
+compare_counts(Model *m)
+{
+	uint32		empty = 0;
+	int64		count[VQ_KINDS] = {0};
+
+	for (int i = 0; i < m->n_tickets; i++)
+	{
+		for (int kind = 0; kind < VQ_KINDS; kind++)
+			count[kind] += (m->tickets[i].bits >> kind) & 1;
+	}
+	for (int kind = 0; kind < VQ_KINDS; kind++)
+		MUST(m->line.count[kind] == count[kind]);
+	for (int i = 0; i < m->n_chunks; i++)
+		empty += is_empty(m, m->chunks[i]);
+	MUST(m->line.empty == empty);
+	MUST(m->line.used - m->line.dead == (uint32) m->n_chunks);
+	MUST(m->line.used <= m->line.capacity);
+	MUST(vq_line_memory(&m->line, &m->arena.arena) == m->arena.bytes);
+}
+
+static void
+compare_ticket(Model *m, int64 ticket)
+{
+	const VqArena *arena = &m->arena.arena;
+
+	for (int kind = 0; kind < VQ_KINDS; kind++)
+		MUST(vq_line_test(&m->line, arena, kind, ticket) == ((bits_of(m, ticket) >> kind) & 1));
+	for (int lane = 0; lane < VQ_LANES; lane++)
+		MUST(vq_line_rank(&m->line, arena, lane, ticket) == rank_of(m, lane, ticket));
+	MUST(vq_line_lane(&m->line, arena, ticket) == lane_of(m, ticket));
+	MUST(vq_line_stamp(&m->line, arena, ticket) == stamp_of(m, ticket));
+}
+
+static void
+compare_gathered(Model *m, int kind, bool select, int64 from, int n)
+{
+	int64	   *tickets = malloc((n + 1) * sizeof(int64));
+	int			found = 0;
+	int			got;
+
+	MUST(tickets != NULL);
+	tickets[n] = -7;
+	if (select)
+		got = vq_line_select(&m->line, &m->arena.arena, kind, from, tickets, n);
+	else
+		got = vq_line_collect(&m->line, &m->arena.arena, kind, from, tickets, n);
+	for (int i = 0; i < m->n_tickets && found < n; i++)
+	{
+		uint32		bits = m->tickets[i].bits;
+
+		if (m->tickets[i].ticket < from || !(bits & (1u << kind)))
+			continue;
+		if (select && (bits & (1u << VQ_HELD | 1u << VQ_INSIDE)))
+			continue;
+		MUST(found < got && tickets[found] == m->tickets[i].ticket);
+		found++;
+	}
+	MUST(got == found);
+	MUST(tickets[n] == -7);
+	free(tickets);
+}
+
+static void
+compare_all(Model *m)
+{
+	compare_counts(m);
+	for (int i = 0; i < m->n_tickets; i += 1 + m->n_tickets / 100)
+		compare_ticket(m, m->tickets[i].ticket);
+	for (int i = 0; i < m->n_chunks; i += 1 + m->n_chunks / 50)
+	{
+		compare_ticket(m, m->chunks[i] * VQ_CHUNK);
+		compare_ticket(m, m->chunks[i] * VQ_CHUNK + (VQ_CHUNK - 1));
+	}
+	for (int kind = 0; kind < VQ_KINDS; kind++)
+		compare_gathered(m, kind, false, 1, MAX_TICKETS);
+}
+
+/* ---- operations ---- */
+
+static int64
+pick_ticket(Model *m)
+{
+	static const int edges[] = {0, 1, 63, 64, 511, 512, 513, VQ_CHUNK - 64, VQ_CHUNK - 1};
+	Source	   *s = m->source;
+	int64		number = m->region[source_below(s, m->n_regions)];
+	int64		ticket;
+
+	switch (source_below(s, 8))
+	{
+		case 0:
+			return (number + (int64) source_below(s, m->spread)) * VQ_CHUNK +
+				edges[source_below(s, lengthof(edges))];
+		case 1:
+			return (number + (int64) source_below(s, m->spread)) * VQ_CHUNK +
+				(int64) source_below(s, VQ_CHUNK);
+		case 2:
+			if (source_one_in(s, 20))
+				return source_one_in(s, 2) ? PG_INT64_MAX : -source_scaled(s, 62);
+			/* FALLTHROUGH */
+		case 3:
+			/* close together */
+			return number * VQ_CHUNK + (int64) source_below(s, 100);
+		default:
+			if (m->n_tickets == 0)
+				return number * VQ_CHUNK + 1;
+			ticket = m->tickets[source_below(s, m->n_tickets)].ticket;
+			return source_one_in(s, 8) && ticket < PG_INT64_MAX ? ticket + 1 : ticket;
+	}
+}
+
+static void
+do_reserve(Model *m, int64 ticket)
+{
+	VqLine		before = m->line;
+	size_t		bytes = m->arena.bytes;
+	uint64		failures = m->arena.failures;
+	bool		had = has_chunk(m, ticket);
+
+	if (!had && m->n_chunks == MAX_CHUNKS)
+		return;
+	if (source_one_in(m->source, 4))
+		m->arena.fail_after = source_below(m->source, 2);
+	if (vq_line_reserve(&m->line, &m->arena.arena, ticket))
+	{
+		MUST(ticket > 0);
+		if (!had)
+			add_chunk(m, ticket / VQ_CHUNK);
+		else
+			MUST(memcmp(&before, &m->line, sizeof(VqLine)) == 0);
+	}
+	else
+	{
+		MUST(!had && (ticket < 1 || m->arena.failures > failures));
+		MUST(memcmp(&before, &m->line, sizeof(VqLine)) == 0);
+		MUST(m->arena.bytes == bytes);
+		compare_all(m);
+	}
+	m->arena.fail_after = -1;
+}
+
+static void
+do_change(Model *m, VqKind kind, int64 ticket, bool value)
+{
+	uint64		moves = m->arena.allocs + m->arena.frees;
+	Ticket	   *entry = m->n_tickets < MAX_TICKETS ? entry_of(m, ticket) : NULL;
+	bool		changes = entry != NULL && ((entry->bits >> kind) & 1) != value;
+
+	if (entry == NULL && has_chunk(m, ticket))
+		return;					/* the model is full */
+	if (value)
+		MUST(vq_line_set(&m->line, &m->arena.arena, kind, ticket) == changes);
+	else
+		MUST(vq_line_clear(&m->line, &m->arena.arena, kind, ticket) == changes);
+	if (changes)
+		entry->bits ^= 1u << kind;
+	MUST(m->arena.allocs + m->arena.frees == moves);
+}
+
+static void
+do_stamp(Model *m, int64 ticket, uint32 stamp)
+{
+	Ticket	   *entry = m->n_tickets < MAX_TICKETS ? entry_of(m, ticket) : NULL;
+
+	if (entry == NULL && has_chunk(m, ticket))
+		return;
+	vq_line_set_stamp(&m->line, &m->arena.arena, ticket, stamp);
+	if (entry != NULL)
+		entry->stamp = stamp;
+	MUST(vq_line_stamp(&m->line, &m->arena.arena, ticket) == stamp_of(m, ticket));
+}
+
+static void
+forget_tickets(Model *m, int64 number)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < m->n_tickets; i++)
+	{
+		if (m->tickets[i].ticket / VQ_CHUNK != number)
+			m->tickets[kept++] = m->tickets[i];
+	}
+	m->n_tickets = kept;
+}
+
+static void
+do_trim(Model *m, int64 below)
+{
+	uint64		allocs = m->arena.allocs;
+	int			kept = 0;
+	int			n = m->n_chunks;
+
+	for (int i = 0; i < n; i++)
+	{
+		int64		last = m->chunks[i] * VQ_CHUNK + (VQ_CHUNK - 1);
+
+		if (last < below && is_empty(m, m->chunks[i]))
+			forget_tickets(m, m->chunks[i]);
+		else
+			m->chunks[kept++] = m->chunks[i];
+	}
+	m->n_chunks = kept;
+	MUST(vq_line_trim(&m->line, &m->arena.arena, below) == n - kept);
+	MUST(m->arena.allocs == allocs);
+	MUST(m->line.dead <= m->line.used / 2 || m->line.used == 0);
+	compare_counts(m);
+}
+
+static void
+do_wipe(Model *m)
+{
+	const uint32 wiped = (1u << (VQ_INSIDE + 1)) - 1;
+
+	for (int i = 0; i < m->n_tickets; i++)
+	{
+		if (!(m->tickets[i].bits & (1u << VQ_HELD)))
+			m->tickets[i].bits &= ~wiped;
+		m->tickets[i].bits &= ~(1u << VQ_TOUCHED);
+	}
+	vq_line_wipe(&m->line, &m->arena.arena);
+	compare_all(m);
+}
+
+static void
+do_destroy(Model *m)
+{
+	VqLine		nothing;
+
+	memset(&nothing, 0, sizeof(nothing));
+	vq_line_destroy(&m->line, &m->arena.arena);
+	MUST(memcmp(&nothing, &m->line, sizeof(VqLine)) == 0);
+	MUST(m->arena.bytes == 0);
+	m->n_tickets = m->n_chunks = 0;
+}
+
+/* Clear whole tickets at the front and set more at the back, as a queue does. */
+static void
+do_advance(Model *m)
+{
+	int			n = Min(m->n_tickets, (int) source_below(m->source, 60));
+
+	for (int i = 0; i < n; i++)
+	{
+		for (int kind = 0; kind < VQ_KINDS; kind++)
+			do_change(m, kind, m->tickets[i].ticket, false);
+	}
+	if (n > 0)
+		do_trim(m, m->tickets[n - 1].ticket);
+}
+
+static void
+do_one(Model *m)
+{
+	Source	   *s = m->source;
+	int			choice = source_below(s, 100);
+	int			lane = source_below(s, VQ_LANES);
+	int			kind = source_below(s, VQ_KINDS);
+	int64		ticket = pick_ticket(m);
+
+	if (choice < 20)
+		do_reserve(m, ticket);
+	else if (choice < 45)
+		do_change(m, kind, ticket, true);
+	else if (choice < 60)
+		do_change(m, kind, ticket, false);
+	else if (choice < 70)
+		compare_ticket(m, ticket);
+	else if (choice < 77)
+		compare_gathered(m, lane, true, ticket, source_scaled(s, 7));
+	else if (choice < 84)
+		compare_gathered(m, kind, false, ticket, source_scaled(s, 7));
+	else if (choice < 92)
+		do_stamp(m, ticket, source_below(s, UINT64CONST(1) << 32));
+	else if (choice < 95)
+		do_trim(m, ticket);
+	else if (choice < 97)
+		do_advance(m);
+	else if (choice == 97)
+		compare_all(m);
+	else if (choice == 98 && source_one_in(s, 10))
+		do_wipe(m);
+	else if (choice == 99 && source_one_in(s, 40))
+		do_destroy(m);
+}
+
+uint64
+model_line_run(Source *source)
+{
+	Model	   *m = calloc(1, sizeof(Model));
+	uint64		done = 0;
+
+	MUST(m != NULL);
+	m->source = source;
+	arena_init(&m->arena, source_one_in(source, 2));
+	m->n_regions = 1 + source_below(source, MAX_REGIONS);
+	m->spread = 1 + source_scaled(source, 6);
+	for (int i = 0; i < m->n_regions; i++)
+	{
+		m->region[i] = places[source_below(source, lengthof(places))];
+		m->region[i] += source_scaled(source, 7);
+	}
+	for (; !source_ended(source); done++)
+		do_one(m);
+	compare_all(m);
+	do_destroy(m);
+	MUST(arena_close(&m->arena));
+	free(m);
+	return done;
+}
