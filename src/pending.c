@@ -326,11 +326,6 @@ undo_op(Op *op)
 		if (op->flags & VQ_UNCONFIRMED)
 			n_unconfirmed--;
 	}
-	else if (op->type == OP_QUEUE && op->set)
-	{
-		queue->gone = true;
-		queue->nascent = false;
-	}
 	else if (op->type == OP_CEILING && queue->nascent)
 		queue->ceiling = 0;		/* too low is safe: it is raised again */
 	op->type = OP_NONE;
@@ -346,6 +341,7 @@ undo_ops(int first)
 	{
 		VqQueue    *queue = ops[i].queue;
 		int			stop = Max(first, i - OPS_A_LOCK + 1);
+		bool		made = false;
 
 		if (queue == NULL)
 		{
@@ -355,10 +351,18 @@ undo_ops(int first)
 			continue;
 		}
 		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
-		for (; i >= stop && ops[i].queue == queue; i--)
+		for (; i >= stop && ops[i].queue == queue && !made; i--)
+		{
+			made = ops[i].type == OP_QUEUE && ops[i].set;
 			undo_op(&ops[i]);
-		vq_call_worker(queue, vq_next_due(queue, now, true));
+		}
+		if (!made)
+			vq_call_worker(queue, vq_next_due(queue, now, true));
 		LWLockRelease(&queue->lock);
+
+		/* Nobody else knows it, and there may be no worker to take it out. */
+		if (made)
+			vq_forget_queue(queue);
 	}
 	while (last_rare >= first)
 		last_rare = ops[last_rare].previous;

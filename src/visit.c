@@ -171,7 +171,7 @@ visit_figures(VqVisit *visit)
 		queue->moved = false;
 		queue->announced_at = now.mono;
 	}
-	waiting = vq_standing(queue);
+	waiting = vq_standing(queue) - visit->released; /* whose lane bits go at the commit */
 	serving = queue->line.count[VQ_INSIDE];
 	head = vq_head(queue);
 	last_minute = vq_ring_sum(&queue->released, now, 60);
