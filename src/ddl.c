@@ -15,6 +15,7 @@
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
+#include "due.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "pending.h"

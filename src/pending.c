@@ -9,16 +9,15 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "due.h"
 #include "miscadmin.h"
 #include "pending.h"
+#include "roster.h"
 #include "table.h"
 #include "utils/memutils.h"
 
 /* Operations applied under one hold of a queue's lock, so that readers get in between. */
 #define OPS_A_LOCK 1024
-
-/* How long a join waits for a worker to raise its queue's ceiling, in milliseconds. */
-#define CEILING_PATIENCE 10000
 
 /* How long to wait for another's commit callback, in milliseconds. */
 #define CLEAR_PATIENCE 1000
@@ -76,9 +75,8 @@ vq_pending_mark(void)
 	return n_ops;
 }
 
-/* Make room, so that appending n operations cannot fail. */
-static void
-reserve_ops(int n)
+void
+vq_reserve_ops(int n)
 {
 	if (n_ops + n <= max_ops)
 		return;
@@ -117,7 +115,7 @@ append_op(OpType type, VqQueue *queue)
 static Op *
 append_db_op(OpType type)
 {
-	reserve_ops(1);
+	vq_reserve_ops(1);
 	(void) vq_database();
 	return append_op(type, NULL);
 }
@@ -132,9 +130,8 @@ gone_queue(const pg_uuid_t *id)
 			 errhint("See vqueue.overview for the queues there are.")));
 }
 
-/* Take the queue's lock, having made sure that it still is this queue. */
-static void
-lock_queue(VqQueue *queue, const pg_uuid_t *id)
+void
+vq_lock_queue(VqQueue *queue, const pg_uuid_t *id)
 {
 	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 	if (!vq_is_queue(queue, id))
@@ -144,9 +141,8 @@ lock_queue(VqQueue *queue, const pg_uuid_t *id)
 	}
 }
 
-/* Set a bit under HELD and append its operation; all that can fail is done. */
-static void
-add_bit(VqQueue *queue, VqKind kind, int64 ticket, int flags, VqNow now)
+void
+vq_add_bit(VqQueue *queue, VqKind kind, int64 ticket, int flags, VqNow now)
 {
 	Op		   *op = append_op(OP_ADD, queue);
 
@@ -158,145 +154,6 @@ add_bit(VqQueue *queue, VqKind kind, int64 ticket, int flags, VqNow now)
 	op->held = vq_line_set(&queue->line, vq_arena(), VQ_HELD, ticket);
 	if (flags & VQ_UNCONFIRMED)
 		n_unconfirmed++;
-}
-
-/* ---- tickets ---- */
-
-/* Wait until the worker has raised the ceiling, or raise it if the queue is our own. */
-static void
-wait_for_ceiling(VqQueue *queue, const pg_uuid_t *id, bool nascent, int64 next_ticket)
-{
-	VqDatabase *db = vq_database();
-
-	if (nascent)
-	{
-		/* Nobody else sees the queue; its ceiling commits with it. */
-		vq_write_ceiling(id, next_ticket + 16 * VQ_CEILING_STEP);
-		return;
-	}
-	ConditionVariablePrepareToSleep(&db->changed);
-	for (int waited = 0;; waited += 100)
-	{
-		bool		enough;
-
-		LWLockAcquire(&queue->lock, LW_SHARED);
-		enough = queue->next_ticket <= queue->ceiling || !vq_is_queue(queue, id);
-		LWLockRelease(&queue->lock);
-		if (enough)
-			break;
-		if (waited >= CEILING_PATIENCE)
-		{
-			ConditionVariableCancelSleep();
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("no ticket can be issued"),
-					 errdetail("The vqueue worker of this database has not raised the ticket ceiling of queue \"%s\".",
-							   vq_uuid_text(id)),
-					 errhint("See vqueue.health(); the worker may lack a slot of max_worker_processes.")));
-		}
-		(void) ConditionVariableTimedSleep(&db->changed, 100, PG_WAIT_EXTENSION);
-	}
-	ConditionVariableCancelSleep();
-}
-
-/* Lock the queue with a ticket to issue below its ceiling. */
-static void
-lock_with_ticket(VqQueue *queue, const pg_uuid_t *id)
-{
-	for (;;)
-	{
-		bool		nascent;
-		int64		next;
-
-		lock_queue(queue, id);
-		if (queue->next_ticket <= queue->ceiling)
-			return;
-		nascent = queue->nascent;
-		next = queue->next_ticket;
-		if (!nascent)
-			vq_call_worker(queue, 0);
-		LWLockRelease(&queue->lock);
-		wait_for_ceiling(queue, id, nascent, next);
-	}
-}
-
-/* Whether a newcomer may go straight in; takes the token if so. */
-static bool
-serve_at_once(VqQueue *queue, VqNow now)
-{
-	return (queue->settings.state & VQ_RELEASES) != 0 &&
-		vq_standing(queue) == 0 &&
-		queue->line.count[VQ_INSIDE] < queue->settings.max_concurrent_users &&
-		vq_pacer_take(&queue->pacer, now, 1);
-}
-
-int64
-vq_issue_ticket(VqQueue *queue, const pg_uuid_t *id, VqKind lane, bool may_serve,
-				int64 *joined_at, int64 *served_at)
-{
-	int64		ticket;
-	bool		served;
-	VqNow		now;
-
-	reserve_ops(1);
-	lock_with_ticket(queue, id);
-	ticket = queue->next_ticket;
-	if (!vq_line_reserve(&queue->line, vq_arena(), ticket))
-	{
-		LWLockRelease(&queue->lock);
-		return 0;
-	}
-	queue->next_ticket++;
-	now = vq_now();
-	served = may_serve && serve_at_once(queue, now);
-	if (served)
-		add_bit(queue, VQ_INSIDE, ticket, VQ_PAID | VQ_ANNOUNCE | VQ_UNCONFIRMED, now);
-	else
-		add_bit(queue, lane, ticket, VQ_UNCONFIRMED, now);
-	if (!queue->nascent && queue->ceiling - queue->next_ticket < VQ_CEILING_STEP / 2)
-		vq_call_worker(queue, 0);
-	LWLockRelease(&queue->lock);
-
-	*joined_at = now.wall;
-	*served_at = served ? now.wall : 0;
-	return ticket;
-}
-
-int
-vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, int64 from[VQ_LANES], int n,
-				 bool by_hand, int flags, int64 *tickets, int64 *served_at)
-{
-	int64		room;
-	int			found = 0;
-	VqNow		now;
-
-	reserve_ops(n);
-	lock_queue(queue, id);
-	now = vq_now();
-	room = queue->settings.max_concurrent_users - queue->line.count[VQ_INSIDE];
-	if (!by_hand)
-	{
-		/* Looked at here again, as it may have been paused since the caller looked. */
-		if ((queue->settings.state & VQ_RELEASES) == 0)
-			room = 0;
-		room = Min(room, vq_pacer_available(&queue->pacer, now));
-	}
-	n = Max(Min(n, room), 0);
-	for (int lane = 0; lane < VQ_LANES && found < n; lane++)
-	{
-		int			got = vq_line_select(&queue->line, vq_arena(), lane, from[lane],
-										 tickets + found, n - found);
-
-		if (got > 0)
-			from[lane] = tickets[found + got - 1] + 1;
-		found += got;
-	}
-	vq_pacer_charge(&queue->pacer, now, found);
-	for (int i = 0; i < found; i++)
-		add_bit(queue, VQ_INSIDE, tickets[i], flags | VQ_PAID | VQ_UNCONFIRMED, now);
-	LWLockRelease(&queue->lock);
-	*served_at = now.wall;
-	return found;
 }
 
 /* ---- undoing ---- */
@@ -434,7 +291,7 @@ wait_until_clear(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket)
 		LWLockRelease(&queue->lock);
 		CHECK_FOR_INTERRUPTS();
 		pg_usleep(1000L);
-		lock_queue(queue, id);
+		vq_lock_queue(queue, id);
 	}
 }
 
@@ -451,8 +308,8 @@ vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
 		n_unconfirmed--;
 		return;
 	}
-	reserve_ops(1);
-	lock_queue(queue, id);
+	vq_reserve_ops(1);
+	vq_lock_queue(queue, id);
 	wait_until_clear(queue, id, kind, ticket);
 	if (within_cap && kind == VQ_INSIDE &&
 		queue->line.count[VQ_INSIDE] >= queue->settings.max_concurrent_users)
@@ -470,7 +327,7 @@ vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
 		vq_out_of_memory();
 	}
 	now = vq_now();
-	add_bit(queue, kind, ticket, flags, now);
+	vq_add_bit(queue, kind, ticket, flags, now);
 	if (flags & VQ_PAID)
 		vq_pacer_charge(&queue->pacer, now, 1);
 	queue->next_ticket = Max(queue->next_ticket, ticket + 1);
@@ -492,7 +349,7 @@ vq_note_remove(VqQueue *queue, VqKind kind, int64 ticket, int flags)
 {
 	Op		   *op;
 
-	reserve_ops(1);
+	vq_reserve_ops(1);
 	op = append_op(OP_REMOVE, queue);
 	op->kind = kind;
 	op->flags = flags;
@@ -506,7 +363,7 @@ vq_note_queue(VqQueue *queue, const VqSettings *settings, bool made)
 	Op		   *op;
 
 	*copy = *settings;
-	reserve_ops(1);
+	vq_reserve_ops(1);
 	op = append_op(OP_QUEUE, queue);
 	op->u.settings = copy;
 	op->set = made;
@@ -523,7 +380,7 @@ vq_note_queue(VqQueue *queue, const VqSettings *settings, bool made)
 void
 vq_note_queue_gone(VqQueue *queue)
 {
-	reserve_ops(1);
+	vq_reserve_ops(1);
 	append_op(OP_QUEUE_GONE, queue);
 }
 
@@ -532,7 +389,7 @@ vq_note_ceiling(VqQueue *queue, int64 ceiling, bool raised)
 {
 	Op		   *op;
 
-	reserve_ops(1);
+	vq_reserve_ops(1);
 	op = append_op(OP_CEILING, queue);
 	op->u.ceiling = ceiling;
 	op->raised = raised;

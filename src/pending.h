@@ -28,22 +28,13 @@ extern void vq_pending_init(void);
 extern bool vq_has_pending(void);
 
 /*
- * A ticket for a session about to be inserted: reserved in its lane or, where
- * may_serve and nobody waits and rate and cap allow, inside.  Waits for the
- * worker while the queue's ceiling is reached.  *served_at is 0 if it waits.
- * Returns 0 when out of memory.
- * Errors: 42704 queue gone; 55000 no worker raises the ceiling.
+ * For reserve.c: make room for n operations; lock a queue, having made sure
+ * that it still is this one (else 42704); set a bit of a reserved ticket,
+ * under HELD, and append the operation, which after the other two cannot fail.
  */
-extern int64 vq_issue_ticket(VqQueue *queue, const pg_uuid_t *id, VqKind lane, bool may_serve,
-							 int64 *joined_at, int64 *served_at);
-
-/*
- * Reserve slots for up to n of those next in line and return their tickets in
- * order, beginning after the places in from[], which it moves on.  Unless
- * by_hand, tokens limit them too.
- */
-extern int	vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, int64 from[VQ_LANES], int n,
-							 bool by_hand, int flags, int64 *tickets, int64 *served_at);
+extern void vq_reserve_ops(int n);
+extern void vq_lock_queue(VqQueue *queue, const pg_uuid_t *id);
+extern void vq_add_bit(VqQueue *queue, VqKind kind, int64 ticket, int flags, VqNow now);
 
 /*
  * Drop the reservations made since mark that were not confirmed by a written

@@ -13,6 +13,7 @@
 #include "place.h"
 #include "queue.h"
 #include "release.h"
+#include "reserve.h"
 #include "table.h"
 #include "utils/array.h"
 #include "utils/guc.h"

@@ -14,6 +14,7 @@
 #include "place.h"
 #include "queue.h"
 #include "rebuild.h"
+#include "roster.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 

@@ -33,15 +33,6 @@
 /* No ticket is above this, so that sums of tickets never overflow. */
 #define VQ_MAX_TICKET	(INT64CONST(1) << 60)
 
-/* Events wait this long (microseconds) for others, to go together. */
-#define VQ_EVENT_DELAY	10000
-
-/* "moved" events of a queue are this far apart (microseconds) at the least. */
-#define VQ_MOVED_DELAY	1000000
-
-/* Memory is given back so much later (microseconds), if nothing else calls the worker. */
-#define VQ_TRIM_DELAY	200000
-
 /* Tickets for which the ceiling is raised ahead, at the least. */
 #define VQ_CEILING_STEP 8192
 
@@ -164,6 +155,19 @@ typedef struct VqShared
 	VqDatabase	databases[FLEXIBLE_ARRAY_MEMBER];
 } VqShared;
 
+/* An entry of the registry, from database and id to the queue. */
+typedef struct VqRegistryKey
+{
+	Oid			dboid;
+	pg_uuid_t	id;
+} VqRegistryKey;
+
+typedef struct VqRegistryEntry
+{
+	VqRegistryKey key;
+	dsa_pointer queue;
+} VqRegistryEntry;
+
 extern VqShared *vq_shared;
 
 extern void vq_shmem_init(void);
@@ -174,29 +178,15 @@ extern VqNow vq_now(void);
 /* The arena that lines live in; attaches this backend to it on first use. */
 extern const VqArena *vq_arena(void);
 
+/* The registry of queues; for roster.c. */
+extern dshash_table *vq_registry(void);
+extern void vq_clear_database(VqDatabase *db, Oid oid);
+
 /* This database's entry, made on first use.  Errors: 53400 all places taken. */
 extern VqDatabase *vq_database(void);
 
 /* The entry of a database, NULL if it has none. */
 extern VqDatabase *vq_known_database(Oid oid);
-
-/* Free the entry of a database that is gone, with all its queues. */
-extern void vq_forget_database(VqDatabase *db);
-
-/* Drop all queues of a database from memory; the entry stays. */
-extern void vq_forget_queues(VqDatabase *db);
-
-/*
- * The queue of this id in this database, NULL if there is none.  The caller
- * checks vq_is_queue once it holds the queue's lock.
- */
-extern VqQueue *vq_find_queue(const pg_uuid_t *id);
-
-/* The same, made if missing (nascent).  Errors: 53200 out of memory. */
-extern VqQueue *vq_make_queue(const pg_uuid_t *id, bool *made);
-
-/* Take a queue out of memory and give its line back; never fails. */
-extern void vq_forget_queue(VqQueue *queue);
 
 static inline bool
 vq_is_queue(const VqQueue *queue, const pg_uuid_t *id)
@@ -204,39 +194,6 @@ vq_is_queue(const VqQueue *queue, const pg_uuid_t *id)
 	return OidIsValid(queue->dboid) && !queue->gone &&
 		memcmp(&queue->id, id, sizeof(pg_uuid_t)) == 0;
 }
-
-/* The queues of a database, copied to the current memory context. */
-extern VqQueue **vq_list_queues(VqDatabase *db, int *n);
-
-/* Sessions that stand in all lanes, uncommitted joins included.  Caller holds the lock. */
-extern int64 vq_standing(const VqQueue *queue);
-
-/* What a ring counted in the last full seconds (up to VQ_SECONDS - 1) before now. */
-extern int	vq_ring_span(const VqRing *ring, VqNow now);	/* how many there are to be summed */
-extern int	vq_ring_sum(const VqRing *ring, VqNow now, int seconds);
-extern void vq_ring_add(VqRing *ring, VqNow now, int n);
-
-/*
- * Have the worker look at the queue no later than mono time due.  Caller holds
- * the queue's lock exclusively; the latch is set only if that is earlier than
- * the worker planned.
- */
-extern void vq_call_worker(VqQueue *queue, int64 due);
-
-/* When the queue could next release somebody: a mono time, or VQ_NEVER.  Caller holds the lock. */
-extern int64 vq_release_due(const VqQueue *queue, VqNow now);
-
-/*
- * When the worker should look at it next: for events and ceilings, and for
- * releases unless there is nobody it could release now.  Caller holds the lock.
- */
-extern int64 vq_next_due(const VqQueue *queue, VqNow now, bool releases);
-
-/* Take up to n of the queues that wait for attention; returns how many. */
-extern int	vq_take_attention(VqDatabase *db, VqQueue **queues, int n);
-
-extern void vq_wake_worker(VqDatabase *db);
-extern void vq_wake_launcher(void);
 
 /* Raise 53200 with the way out. */
 extern void vq_out_of_memory(void) pg_attribute_noreturn();

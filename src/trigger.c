@@ -14,6 +14,8 @@
 #include "pending.h"
 #include "queue.h"
 #include "rebuild.h"
+#include "reserve.h"
+#include "roster.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"

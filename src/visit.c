@@ -4,11 +4,13 @@
  */
 #include "postgres.h"
 
+#include "due.h"
 #include "event.h"
 #include "guc.h"
 #include "miscadmin.h"
 #include "place.h"
 #include "release.h"
+#include "roster.h"
 #include "table.h"
 #include "utils/snapmgr.h"
 #include "visit.h"

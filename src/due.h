@@ -1,0 +1,53 @@
+/*
+ * due.h
+ *		When the worker has to look at a queue, and how it is told.
+ */
+#ifndef VQ_DUE_H
+#define VQ_DUE_H
+
+#include "shmem.h"
+
+/* Events wait this long (microseconds) for others, to go together. */
+#define VQ_EVENT_DELAY	10000
+
+/* "moved" events of a queue are this far apart (microseconds) at the least. */
+#define VQ_MOVED_DELAY	1000000
+
+/* Memory is given back so much later (microseconds), if nothing else calls the worker. */
+#define VQ_TRIM_DELAY	200000
+
+/* Sessions that stand in all lanes, uncommitted joins included.  Caller holds the lock. */
+extern int64 vq_standing(const VqQueue *queue);
+
+/* Count n in the present second. */
+extern void vq_ring_add(VqRing *ring, VqNow now, int n);
+
+/* What was counted in so many full seconds (up to VQ_SECONDS - 4) before now. */
+extern int	vq_ring_sum(const VqRing *ring, VqNow now, int seconds);
+
+/* How many such seconds there have been since counting began. */
+extern int	vq_ring_span(const VqRing *ring, VqNow now);
+
+/*
+ * Have the worker look at the queue no later than mono time due.  Caller holds
+ * the queue's lock exclusively; the latch is set only if that is earlier than
+ * the worker planned.
+ */
+extern void vq_call_worker(VqQueue *queue, int64 due);
+
+/* When the queue could next release somebody: a mono time, or VQ_NEVER.  Caller holds the lock. */
+extern int64 vq_release_due(const VqQueue *queue, VqNow now);
+
+/*
+ * When the worker should look at it next: for events and ceilings, and for
+ * releases unless there is nobody it could release now.  Caller holds the lock.
+ */
+extern int64 vq_next_due(const VqQueue *queue, VqNow now, bool releases);
+
+/* Take up to n of the queues that wait for attention; returns how many. */
+extern int	vq_take_attention(VqDatabase *db, VqQueue **queues, int n);
+
+extern void vq_wake_worker(VqDatabase *db);
+extern void vq_wake_launcher(void);
+
+#endif							/* VQ_DUE_H */

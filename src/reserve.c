@@ -1,0 +1,156 @@
+/*
+ * reserve.c
+ *		Taking a place in memory before its row is written: tickets and slots.
+ *
+ * This is where rate and cap are kept: a slot and a token are taken under the
+ * queue's lock, at once, whoever asks, and given back if the transaction does
+ * not commit.
+ */
+#include "postgres.h"
+
+#include "due.h"
+#include "miscadmin.h"
+#include "pending.h"
+#include "reserve.h"
+#include "table.h"
+#include "utils/wait_event.h"
+
+/* How long a join waits for a worker to raise its queue's ceiling, in milliseconds. */
+#define CEILING_PATIENCE 10000
+
+/* Wait until the worker has raised the ceiling, or raise it if the queue is our own. */
+static void
+wait_for_ceiling(VqQueue *queue, const pg_uuid_t *id, bool nascent, int64 next_ticket)
+{
+	VqDatabase *db = vq_database();
+
+	if (nascent)
+	{
+		/* Nobody else sees the queue; its ceiling commits with it. */
+		vq_write_ceiling(id, next_ticket + 16 * VQ_CEILING_STEP);
+		return;
+	}
+	ConditionVariablePrepareToSleep(&db->changed);
+	for (int waited = 0;; waited += 100)
+	{
+		bool		enough;
+
+		LWLockAcquire(&queue->lock, LW_SHARED);
+		enough = queue->next_ticket <= queue->ceiling || !vq_is_queue(queue, id);
+		LWLockRelease(&queue->lock);
+		if (enough)
+			break;
+		if (waited >= CEILING_PATIENCE)
+		{
+			ConditionVariableCancelSleep();
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("no ticket can be issued"),
+					 errdetail("The vqueue worker of this database has not raised the ticket ceiling of queue \"%s\".",
+							   vq_uuid_text(id)),
+					 errhint("See vqueue.health(); the worker may lack a slot of max_worker_processes.")));
+		}
+		(void) ConditionVariableTimedSleep(&db->changed, 100, PG_WAIT_EXTENSION);
+	}
+	ConditionVariableCancelSleep();
+}
+
+/* Lock the queue with a ticket to issue below its ceiling. */
+static void
+lock_with_ticket(VqQueue *queue, const pg_uuid_t *id)
+{
+	for (;;)
+	{
+		bool		nascent;
+		int64		next;
+
+		vq_lock_queue(queue, id);
+		if (queue->next_ticket <= queue->ceiling)
+			return;
+		nascent = queue->nascent;
+		next = queue->next_ticket;
+		if (!nascent)
+			vq_call_worker(queue, 0);
+		LWLockRelease(&queue->lock);
+		wait_for_ceiling(queue, id, nascent, next);
+	}
+}
+
+/* Whether a newcomer may go straight in; takes the token if so. */
+static bool
+serve_at_once(VqQueue *queue, VqNow now)
+{
+	return (queue->settings.state & VQ_RELEASES) != 0 &&
+		vq_standing(queue) == 0 &&
+		queue->line.count[VQ_INSIDE] < queue->settings.max_concurrent_users &&
+		vq_pacer_take(&queue->pacer, now, 1);
+}
+
+int64
+vq_issue_ticket(VqQueue *queue, const pg_uuid_t *id, VqKind lane, bool may_serve,
+				int64 *joined_at, int64 *served_at)
+{
+	int64		ticket;
+	bool		served;
+	VqNow		now;
+
+	vq_reserve_ops(1);
+	lock_with_ticket(queue, id);
+	ticket = queue->next_ticket;
+	if (!vq_line_reserve(&queue->line, vq_arena(), ticket))
+	{
+		LWLockRelease(&queue->lock);
+		return 0;
+	}
+	queue->next_ticket++;
+	now = vq_now();
+	served = may_serve && serve_at_once(queue, now);
+	if (served)
+		vq_add_bit(queue, VQ_INSIDE, ticket, VQ_PAID | VQ_ANNOUNCE | VQ_UNCONFIRMED, now);
+	else
+		vq_add_bit(queue, lane, ticket, VQ_UNCONFIRMED, now);
+	if (!queue->nascent && queue->ceiling - queue->next_ticket < VQ_CEILING_STEP / 2)
+		vq_call_worker(queue, 0);
+	LWLockRelease(&queue->lock);
+
+	*joined_at = now.wall;
+	*served_at = served ? now.wall : 0;
+	return ticket;
+}
+
+int
+vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, int64 from[VQ_LANES], int n,
+				 bool by_hand, int flags, int64 *tickets, int64 *served_at)
+{
+	int64		room;
+	int			found = 0;
+	VqNow		now;
+
+	vq_reserve_ops(n);
+	vq_lock_queue(queue, id);
+	now = vq_now();
+	room = queue->settings.max_concurrent_users - queue->line.count[VQ_INSIDE];
+	if (!by_hand)
+	{
+		/* Looked at here again, as it may have been paused since the caller looked. */
+		if ((queue->settings.state & VQ_RELEASES) == 0)
+			room = 0;
+		room = Min(room, vq_pacer_available(&queue->pacer, now));
+	}
+	n = Max(Min(n, room), 0);
+	for (int lane = 0; lane < VQ_LANES && found < n; lane++)
+	{
+		int			got = vq_line_select(&queue->line, vq_arena(), lane, from[lane],
+										 tickets + found, n - found);
+
+		if (got > 0)
+			from[lane] = tickets[found + got - 1] + 1;
+		found += got;
+	}
+	vq_pacer_charge(&queue->pacer, now, found);
+	for (int i = 0; i < found; i++)
+		vq_add_bit(queue, VQ_INSIDE, tickets[i], flags | VQ_PAID | VQ_UNCONFIRMED, now);
+	LWLockRelease(&queue->lock);
+	*served_at = now.wall;
+	return found;
+}

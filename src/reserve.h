@@ -1,0 +1,31 @@
+/*
+ * reserve.h
+ *		Taking a place in memory before its row is written: tickets and slots.
+ *
+ * What is reserved is confirmed when the row's trigger notes it, and dropped
+ * by vq_drop_unconfirmed or at the end of the transaction otherwise.
+ */
+#ifndef VQ_RESERVE_H
+#define VQ_RESERVE_H
+
+#include "shmem.h"
+
+/*
+ * A ticket for a session about to be inserted: reserved in its lane or, where
+ * may_serve and nobody waits and rate and cap allow, inside.  Waits for the
+ * worker while the queue's ceiling is reached.  *served_at is 0 if it waits.
+ * Returns 0 when out of memory.
+ * Errors: 42704 queue gone; 55000 no worker raises the ceiling.
+ */
+extern int64 vq_issue_ticket(VqQueue *queue, const pg_uuid_t *id, VqKind lane, bool may_serve,
+							 int64 *joined_at, int64 *served_at);
+
+/*
+ * Reserve slots for up to n of those next in line and return their tickets in
+ * order, beginning after the places in from[], which it moves on.  Unless
+ * by_hand, tokens limit them too.
+ */
+extern int	vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, int64 from[VQ_LANES], int n,
+							 bool by_hand, int flags, int64 *tickets, int64 *served_at);
+
+#endif							/* VQ_RESERVE_H */
