@@ -93,6 +93,7 @@ vq_make_queue(const pg_uuid_t *id, bool *made)
 
 	registry_key(&key, MyDatabaseId, id);
 
+	(void) vq_arena();			/* attaching takes the lock too */
 	LWLockAcquire(vq_shared->lock, LW_EXCLUSIVE);
 	if (!DsaPointerIsValid(vq_shared->free_queues))
 		add_free_queues();
@@ -164,6 +165,7 @@ vq_forget_queue(VqQueue *queue)
 {
 	VqRegistryKey key;
 
+	(void) vq_arena();			/* attaching takes the lock too */
 	LWLockAcquire(vq_shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < vq_shared->n_databases; i++)
 	{
@@ -198,6 +200,7 @@ vq_list_queues(VqDatabase *db, int *n)
 	VqQueue   **queues = palloc(room * sizeof(VqQueue *));
 
 	*n = 0;
+	(void) vq_arena();			/* attaching takes the lock too */
 	LWLockAcquire(vq_shared->lock, LW_SHARED);
 	for (dsa_pointer ref = db->queues; DsaPointerIsValid(ref);)
 	{
@@ -232,6 +235,7 @@ void
 vq_forget_database(VqDatabase *db)
 {
 	vq_forget_queues(db);
+	(void) vq_arena();			/* attaching takes the lock too */
 	LWLockAcquire(vq_shared->lock, LW_EXCLUSIVE);
 	vq_clear_database(db, InvalidOid);
 	LWLockRelease(vq_shared->lock);
