@@ -11,6 +11,11 @@
 #include "utils/acl.h"
 #include "utils/wait_event.h"
 
+/* 16 moved the macros of variable-length values out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 #if PG_VERSION_NUM < 150000
 #error "vqueue needs PostgreSQL 15 or newer"
 #endif

@@ -32,7 +32,11 @@ typedef struct Loader
 	pg_uuid_t	queue_id;
 	uint64		build;
 	Snapshot	snapshot;
+	int			rows;			/* loaded since the queue's lock was taken; 0 if it is not held */
 } Loader;
+
+/* Rows loaded under one hold of a queue's lock. */
+#define ROWS_A_LOCK 256
 
 /* ---- scans ---- */
 
@@ -45,19 +49,12 @@ scan_by_table(Relation rel, Snapshot snapshot, VqRowCallback callback, void *arg
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
-		bool		live;
-		bool		should_free;
-		HeapTuple	tuple;
-
 		CHECK_FOR_INTERRUPTS();
-		(void) slot_getattr(slot, Anum_sessions_left_at, &live);	/* null while live */
-		if (!live)
+		slot_getsomeattrs(slot, Anum_sessions_priority);
+		if (!slot->tts_isnull[Anum_sessions_left_at - 1])
 			continue;
-		tuple = ExecFetchSlotHeapTuple(slot, false, &should_free);
-		vq_read_row(tuple, RelationGetDescr(rel), &row);
+		vq_row_of(slot->tts_values, slot->tts_isnull, &row);
 		callback(&row, arg);
-		if (should_free)
-			heap_freetuple(tuple);
 	}
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
@@ -193,30 +190,50 @@ load_ceilings(Snapshot snapshot)
 }
 
 static void
+unlock_loader(Loader *loader)
+{
+	if (loader->rows > 0)
+		LWLockRelease(&loader->queue->lock);
+	loader->rows = 0;
+}
+
+/* Set the row's bit unless memory is newer; false when out of memory. */
+static bool
+load_row(VqLine *line, const VqRow *row)
+{
+	const VqArena *arena = vq_arena();
+	int			kind = vq_row_kind(row);
+
+	if (line->count[VQ_TOUCHED] > 0 && vq_line_test(line, arena, VQ_TOUCHED, row->ticket))
+		return true;
+	if (vq_line_set(line, arena, kind, row->ticket) || vq_line_test(line, arena, kind, row->ticket))
+		return true;
+	if (!vq_line_reserve(line, arena, row->ticket))
+		return false;
+	vq_line_set(line, arena, kind, row->ticket);
+	return true;
+}
+
+static void
 load_session(const VqRow *row, void *arg)
 {
 	Loader	   *loader = arg;
-	const VqArena *arena = vq_arena();
-	VqQueue    *queue = loader->queue;
-	bool		fits = true;
+	bool		fits;
 
-	if (queue == NULL || memcmp(&loader->queue_id, &row->queue_id, sizeof(pg_uuid_t)) != 0)
+	if (loader->queue == NULL || memcmp(&loader->queue_id, &row->queue_id, sizeof(pg_uuid_t)) != 0)
 	{
-		queue = vq_find_queue(&row->queue_id);
-		if (queue == NULL)
-			return;				/* its queue is yet to be replicated, or was dropped since */
-		loader->queue = queue;
+		unlock_loader(loader);
+		loader->queue = vq_find_queue(&row->queue_id);
 		loader->queue_id = row->queue_id;
 	}
-	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
-	if (!vq_line_test(&queue->line, arena, VQ_TOUCHED, row->ticket))
-	{
-		fits = vq_line_reserve(&queue->line, arena, row->ticket);
-		if (fits)
-			vq_line_set(&queue->line, arena, vq_row_kind(row), row->ticket);
-		queue->next_ticket = Max(queue->next_ticket, row->ticket + 1);
-	}
-	LWLockRelease(&queue->lock);
+	if (loader->queue == NULL)
+		return;					/* its queue is yet to be replicated, or was dropped since */
+	if (loader->rows++ == 0)
+		LWLockAcquire(&loader->queue->lock, LW_EXCLUSIVE);
+	fits = load_row(&loader->queue->line, row);
+	loader->queue->next_ticket = Max(loader->queue->next_ticket, row->ticket + 1);
+	if (loader->rows == ROWS_A_LOCK || !fits)
+		unlock_loader(loader);
 	if (!fits)
 		vq_out_of_memory();
 }
@@ -273,6 +290,7 @@ build_lines(VqDatabase *db)
 	vq_scan_queues(snapshot, load_queue, &loader);
 	load_ceilings(snapshot);
 	vq_scan_live(snapshot, load_session, &loader);
+	unlock_loader(&loader);
 	UnregisterSnapshot(snapshot);
 	settle_queues(db, loader.build);
 }

@@ -235,7 +235,6 @@ void
 vq_forget_database(VqDatabase *db)
 {
 	vq_forget_queues(db);
-	(void) vq_arena();			/* attaching takes the lock too */
 	LWLockAcquire(vq_shared->lock, LW_EXCLUSIVE);
 	vq_clear_database(db, InvalidOid);
 	LWLockRelease(vq_shared->lock);

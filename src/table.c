@@ -217,34 +217,48 @@ get_attribute(HeapTuple tuple, TupleDesc desc, int attnum)
 	return isnull ? (Datum) 0 : value;
 }
 
+/* The name's number; the constraints let no other be. */
 static int
-get_name(HeapTuple tuple, TupleDesc desc, int attnum, const char *const *names, int n)
+number_of(Datum value, bool isnull, const char *const *names, int n)
 {
-	Datum		value = get_attribute(tuple, desc, attnum);
 	text	   *name;
 	int			found;
 
-	if (value == (Datum) 0)
-		elog(ERROR, "unexpected null in column %d", attnum);
+	if (isnull)
+		elog(ERROR, "unexpected null for one of the names from \"%s\" on", names[0]);
 	name = DatumGetTextPP(value);
 	found = parse_name(names, n, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 	if (found < 0)
-		elog(ERROR, "unexpected value in column %d", attnum);
+		elog(ERROR, "unexpected name where one from \"%s\" on was", names[0]);
 	return found;
+}
+
+void
+vq_row_of(const Datum *values, const bool *nulls, VqRow *row)
+{
+	row->id = *DatumGetUUIDP(values[Anum_sessions_id - 1]);
+	row->queue_id = *DatumGetUUIDP(values[Anum_sessions_queue_id - 1]);
+	row->user_id = *DatumGetUUIDP(values[Anum_sessions_user_id - 1]);
+	row->ticket = DatumGetInt64(values[Anum_sessions_ticket - 1]);
+	row->joined_at = DatumGetTimestampTz(values[Anum_sessions_joined_at - 1]);
+	row->served_at = nulls[Anum_sessions_served_at - 1] ? 0 :
+		DatumGetTimestampTz(values[Anum_sessions_served_at - 1]);
+	row->left_at = nulls[Anum_sessions_left_at - 1] ? 0 :
+		DatumGetTimestampTz(values[Anum_sessions_left_at - 1]);
+	row->status = number_of(values[Anum_sessions_status - 1], nulls[Anum_sessions_status - 1],
+							vq_status_names, VQ_STATUSES);
+	row->lane = number_of(values[Anum_sessions_priority - 1], nulls[Anum_sessions_priority - 1],
+						  vq_lane_names, VQ_LANES);
 }
 
 void
 vq_read_row(HeapTuple tuple, TupleDesc desc, VqRow *row)
 {
-	row->id = *DatumGetUUIDP(get_attribute(tuple, desc, Anum_sessions_id));
-	row->queue_id = *DatumGetUUIDP(get_attribute(tuple, desc, Anum_sessions_queue_id));
-	row->user_id = *DatumGetUUIDP(get_attribute(tuple, desc, Anum_sessions_user_id));
-	row->ticket = DatumGetInt64(get_attribute(tuple, desc, Anum_sessions_ticket));
-	row->joined_at = DatumGetTimestampTz(get_attribute(tuple, desc, Anum_sessions_joined_at));
-	row->served_at = DatumGetTimestampTz(get_attribute(tuple, desc, Anum_sessions_served_at));
-	row->left_at = DatumGetTimestampTz(get_attribute(tuple, desc, Anum_sessions_left_at));
-	row->status = get_name(tuple, desc, Anum_sessions_status, vq_status_names, VQ_STATUSES);
-	row->lane = get_name(tuple, desc, Anum_sessions_priority, vq_lane_names, VQ_LANES);
+	Datum		values[MaxHeapAttributeNumber];
+	bool		nulls[MaxHeapAttributeNumber];
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	vq_row_of(values, nulls, row);
 }
 
 void
@@ -261,8 +275,8 @@ vq_read_settings(HeapTuple tuple, TupleDesc desc, VqSettings *settings)
 		DatumGetInt32(get_attribute(tuple, desc, Anum_queues_release_rate_per_minute));
 	settings->burst = DatumGetInt32(get_attribute(tuple, desc, Anum_queues_burst));
 	settings->max_waiting = DatumGetInt32(get_attribute(tuple, desc, Anum_queues_max_waiting));
-	settings->state = get_name(tuple, desc, Anum_queues_state, state_names,
-							   lengthof(state_names));
+	settings->state = number_of(get_attribute(tuple, desc, Anum_queues_state), false,
+								state_names, lengthof(state_names));
 	settings->version = DatumGetInt64(get_attribute(tuple, desc, Anum_queues_version));
 }
 

@@ -121,7 +121,9 @@ extern Oid	vq_relation(VqRelation which);
 extern int	vq_parse_lane(const char *name, int len);
 extern int	vq_parse_status(const char *name, int len);
 
+/* Read a row, whole or from its first columns' values. */
 extern void vq_read_row(HeapTuple tuple, TupleDesc desc, VqRow *row);
+extern void vq_row_of(const Datum *values, const bool *nulls, VqRow *row);
 extern void vq_read_settings(HeapTuple tuple, TupleDesc desc, VqSettings *settings);
 
 /* The burst in force. */

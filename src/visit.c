@@ -12,7 +12,6 @@
 #include "release.h"
 #include "roster.h"
 #include "table.h"
-#include "utils/snapmgr.h"
 #include "visit.h"
 
 /* When to look again at rows that were locked (microseconds). */
@@ -107,7 +106,10 @@ collect(VqQueue *queue, VqKind kind, int64 **tickets)
 	return n;
 }
 
-/* Announce those let in by joins and by hand. */
+/*
+ * Announce those let in by joins and by hand.  Their rows are read by the
+ * latest snapshot: that of our transaction may be older than their bits.
+ */
 static void
 visit_released(VqVisit *visit, const VqSettings *settings)
 {
@@ -123,7 +125,7 @@ visit_released(VqVisit *visit, const VqSettings *settings)
 	{
 		VqRow		row;
 
-		if (!vq_fetch_ticket(&visit->id, visit->told_released[i], GetActiveSnapshot(), &row))
+		if (!vq_fetch_ticket(&visit->id, visit->told_released[i], NULL, &row))
 			continue;			/* deleted by hand */
 		released[found].id = row.id;
 		released[found].user_id = row.user_id;
@@ -145,7 +147,7 @@ visit_ended(VqVisit *visit, const VqSettings *settings)
 		return;
 	rows = palloc(n * sizeof(VqRow));
 	for (int i = 0; i < n; i++)
-		if (vq_fetch_ticket(&visit->id, visit->told_ended[i], GetActiveSnapshot(), &rows[found]) &&
+		if (vq_fetch_ticket(&visit->id, visit->told_ended[i], NULL, &rows[found]) &&
 			!vq_is_live(&rows[found]))
 			found++;
 	vq_tell_ended(&visit->id, settings, rows, found);
