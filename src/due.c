@@ -93,6 +93,18 @@ vq_ring_sum(const VqRing *ring, VqNow now, int seconds)
 
 /* ---- calling the worker ---- */
 
+int
+vq_trim(VqQueue *queue)
+{
+	/*
+	 * One may be where tickets are issued.  A rebuild that begins after this
+	 * look comes to this queue after us, as it takes the lock.
+	 */
+	if (queue->line.empty == 0 || pg_atomic_read_u32(&vq_database()->line_state) != VQ_READY)
+		return 0;
+	return vq_line_trim(&queue->line, vq_arena(), queue->next_ticket);
+}
+
 /* Only touches memory that the caller has mapped: it runs after commits. */
 void
 vq_call_worker(VqQueue *queue, int64 due)

@@ -14,7 +14,7 @@
 #define VQ_MOVED_DELAY	1000000
 
 /* Memory is given back so much later (microseconds), if nothing else calls the worker. */
-#define VQ_TRIM_DELAY	200000
+#define VQ_TRIM_DELAY	50000
 
 /* Sessions that stand in all lanes, uncommitted joins included.  Caller holds the lock. */
 extern int64 vq_standing(const VqQueue *queue);
@@ -43,6 +43,13 @@ extern int64 vq_release_due(const VqQueue *queue, VqNow now);
  * releases unless there is nobody it could release now.  Caller holds the lock.
  */
 extern int64 vq_next_due(const VqQueue *queue, VqNow now, bool releases);
+
+/*
+ * Give back chunks that are not used any more; returns how many.  Does nothing
+ * during a rebuild, which marks in them what it must not load.  Caller holds
+ * the lock exclusively.
+ */
+extern int	vq_trim(VqQueue *queue);
 
 /* Take up to n of the queues that wait for attention; returns how many. */
 extern int	vq_take_attention(VqDatabase *db, VqQueue **queues, int n);

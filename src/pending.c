@@ -214,7 +214,10 @@ undo_ops(int first)
 			undo_op(&ops[i]);
 		}
 		if (!made)
+		{
+			(void) vq_trim(queue);
 			vq_call_worker(queue, vq_next_due(queue, now, true));
+		}
 		LWLockRelease(&queue->lock);
 
 		/* Nobody else knows it, and there may be no worker to take it out. */

@@ -97,7 +97,8 @@ vq_issue_ticket(VqQueue *queue, const pg_uuid_t *id, VqKind lane, bool may_serve
 	vq_reserve_ops(1);
 	lock_with_ticket(queue, id);
 	ticket = queue->next_ticket;
-	if (!vq_line_reserve(&queue->line, vq_arena(), ticket))
+	if (!vq_line_reserve(&queue->line, vq_arena(), ticket) &&
+		!(vq_trim(queue) > 0 && vq_line_reserve(&queue->line, vq_arena(), ticket)))
 	{
 		LWLockRelease(&queue->lock);
 		return 0;

@@ -55,6 +55,7 @@ add_free_queues(void)
 
 	if (!DsaPointerIsValid(slab))
 		vq_out_of_memory();
+	vq_discharge_memory(QUEUES_A_SLAB * sizeof(VqQueue));	/* each counts when it is taken */
 	for (int i = 0; i < QUEUES_A_SLAB; i++)
 	{
 		dsa_pointer self = slab + i * sizeof(VqQueue);
@@ -108,6 +109,12 @@ vq_make_queue(const pg_uuid_t *id, bool *made)
 			reset_queue(queue, id);
 			found = false;
 		}
+	}
+	else if (!vq_charge_memory(sizeof(VqQueue)))
+	{
+		dshash_delete_entry(vq_registry(), entry);
+		LWLockRelease(vq_shared->lock);
+		vq_out_of_memory();
 	}
 	else
 	{
@@ -189,6 +196,7 @@ vq_forget_queue(VqQueue *queue)
 		queue->next = vq_shared->free_queues;
 		vq_shared->free_queues = queue->self;
 		pg_atomic_fetch_sub_u32(&vq_shared->queue_count, 1);
+		vq_discharge_memory(sizeof(VqQueue));
 	}
 	LWLockRelease(vq_shared->lock);
 }

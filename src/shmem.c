@@ -154,19 +154,34 @@ charged_size(Size size)
 	return size > 8192 ? TYPEALIGN(4096, size) : size + size / 16;
 }
 
-static VqRef
-arena_alloc(void *ctx, size_t size)
+bool
+vq_charge_memory(size_t size)
 {
 	Size		charged = charged_size(size);
 	uint64		limit = (uint64) vq_memory_limit * 1024 * 1024;
+
+	if (pg_atomic_fetch_add_u64(&vq_shared->memory_used, charged) + charged <= limit)
+		return true;
+	vq_discharge_memory(size);
+	return false;
+}
+
+void
+vq_discharge_memory(size_t size)
+{
+	pg_atomic_fetch_sub_u64(&vq_shared->memory_used, charged_size(size));
+}
+
+static VqRef
+arena_alloc(void *ctx, size_t size)
+{
 	dsa_pointer ref;
 
-	if (pg_atomic_fetch_add_u64(&vq_shared->memory_used, charged) + charged > limit)
-		ref = InvalidDsaPointer;
-	else
-		ref = dsa_allocate_extended(area, size, DSA_ALLOC_NO_OOM | DSA_ALLOC_HUGE);
+	if (!vq_charge_memory(size))
+		return 0;
+	ref = dsa_allocate_extended(area, size, DSA_ALLOC_NO_OOM | DSA_ALLOC_HUGE);
 	if (!DsaPointerIsValid(ref))
-		pg_atomic_fetch_sub_u64(&vq_shared->memory_used, charged);
+		vq_discharge_memory(size);
 	return ref;
 }
 
@@ -174,7 +189,7 @@ static void
 arena_free(void *ctx, VqRef ref, size_t size)
 {
 	dsa_free(area, ref);
-	pg_atomic_fetch_sub_u64(&vq_shared->memory_used, charged_size(size));
+	vq_discharge_memory(size);
 }
 
 static void *

@@ -178,6 +178,14 @@ extern VqNow vq_now(void);
 /* The arena that lines live in; attaches this backend to it on first use. */
 extern const VqArena *vq_arena(void);
 
+/*
+ * Count bytes as used, unless vqueue.memory_limit has no room for them, and
+ * count them out again.  The arena does so by itself; a queue counts while it
+ * is in memory, though its memory, recycled, stays.
+ */
+extern bool vq_charge_memory(size_t size);
+extern void vq_discharge_memory(size_t size);
+
 /* The registry of queues; for roster.c. */
 extern dshash_table *vq_registry(void);
 extern void vq_clear_database(VqDatabase *db, Oid oid);

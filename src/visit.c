@@ -225,10 +225,7 @@ vq_end_visit(VqVisit *visit)
 	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 	take_off(queue, VQ_RELEASED, visit->told_released, visit->n_told_released);
 	take_off(queue, VQ_ENDED, visit->told_ended, visit->n_told_ended);
-
-	/* Not during a rebuild, which marks in the chunks what it must not load. */
-	if (queue->line.empty > 0 && pg_atomic_read_u32(&vq_database()->line_state) == VQ_READY)
-		vq_line_trim(&queue->line, vq_arena(), queue->next_ticket);
+	(void) vq_trim(queue);
 	queue->failures = 0;
 	queue->retry_at = 0;
 	queue->last_error[0] = '\0';
