@@ -1,0 +1,1 @@
+SELECT vqueue.heartbeat(:session);

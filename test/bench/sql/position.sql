@@ -1,0 +1,2 @@
+\set t random(1, :tickets)
+SELECT vqueue.position('bench', :t);

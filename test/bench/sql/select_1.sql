@@ -1,0 +1,2 @@
+-- The floor of what is asked of a session.
+SELECT 1;

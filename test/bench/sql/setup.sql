@@ -1,0 +1,44 @@
+--
+-- A queue in which :waiting sessions wait, a copy of its table without
+-- triggers, and the naive design; run once in each database.
+--
+CREATE EXTENSION vqueue;
+SELECT vqueue.create_queue('bench', release_rate_per_minute => 1, max_concurrent_users => 1);
+
+-- The first one holds the only slot, all others wait.
+SELECT count(*) FROM vqueue.join_many('bench', ARRAY(SELECT gen_random_uuid() FROM generate_series(0, :waiting)));
+
+CREATE SCHEMA bench;
+
+-- Hands of sessions to ask for, each drawn over the whole line.
+CREATE TABLE bench.hands AS
+    SELECT n, array_agg(id) AS ids
+      FROM (SELECT id, (row_number() OVER (ORDER BY random()) - 1) / :hand + 1 AS n
+              FROM vqueue.user_sessions WHERE status = 'waiting') AS shuffled
+     GROUP BY n HAVING count(*) = :hand;
+ALTER TABLE bench.hands ADD PRIMARY KEY (n);
+
+-- Same columns, defaults, storage and indexes; no triggers and no foreign key.
+CREATE TABLE bench.copy (LIKE vqueue.user_sessions INCLUDING ALL);
+ALTER TABLE bench.copy SET (fillfactor = 85);
+INSERT INTO bench.copy SELECT * FROM vqueue.user_sessions ORDER BY ticket;
+
+-- Tickets of bare inserts: cached in the backend, so that they cost next to nothing.
+CREATE SEQUENCE bench.tickets START 1000000000 CACHE 1000;
+
+-- The naive design: a counter row a queue.  Its table begins empty, which favours it.
+CREATE TABLE bench.naive_queues (id uuid PRIMARY KEY, last_ticket bigint NOT NULL) WITH (fillfactor = 50);
+INSERT INTO bench.naive_queues SELECT id, 0 FROM vqueue.queues;
+CREATE TABLE bench.naive_sessions (LIKE vqueue.user_sessions INCLUDING ALL);
+
+-- How far the release of 10,000 at a time has come in the copy.
+CREATE TABLE bench.released AS SELECT 1::bigint AS up_to;
+
+-- Time since a given moment, in seconds.
+CREATE FUNCTION bench.since(start timestamptz) RETURNS float8
+    LANGUAGE sql VOLATILE AS $$ SELECT extract(epoch FROM clock_timestamp() - start) $$;
+
+VACUUM (ANALYZE) vqueue.user_sessions;
+VACUUM (ANALYZE) bench.copy;
+VACUUM (ANALYZE) bench.hands;
+CHECKPOINT;

@@ -1,0 +1,347 @@
+#
+# VqueueNode: what the TAP tests of vqueue share.
+#
+# A cluster that preloads vqueue, background psql sessions that work alike on
+# every supported server version (and collect notifications), and the few
+# questions that most tests ask.
+#
+package VqueueNode;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+our @EXPORT = qw(
+  new_vqueue_node
+  wait_for_worker
+  worker_pid
+  launcher_pid
+  check_clean
+  fails_with
+  psql_session
+  count_over_rate
+  count_over_cap
+  users
+  row_state
+  same_lines
+);
+
+# A running cluster; conf is appended to its configuration.
+sub new_vqueue_node
+{
+	my ($name, %params) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(%{ $params{init} || {} });
+	$node->append_conf('postgresql.conf', <<CONF);
+shared_preload_libraries = 'vqueue'
+shared_buffers = 16MB
+max_connections = 40
+log_statement = none
+CONF
+	$node->append_conf('postgresql.conf', $params{conf})
+	  if defined $params{conf};
+	$node->start;
+	return $node;
+}
+
+# ---- workers ----
+
+sub wait_for_worker
+{
+	my ($node, $db, $other_than) = @_;
+
+	$db = 'postgres' unless defined $db;
+	$other_than = 0 unless defined $other_than && $other_than ne '';
+	return $node->poll_query_until('template1', qq{
+		SELECT count(*) = 1 FROM pg_stat_activity
+		 WHERE backend_type = 'vqueue worker' AND datname = '$db'
+		   AND application_name = 'vqueue worker' AND pid <> $other_than});
+}
+
+sub worker_pid
+{
+	my ($node, $db) = @_;
+
+	$db = 'postgres' unless defined $db;
+	return $node->safe_psql('template1', qq{
+		SELECT pid FROM pg_stat_activity
+		 WHERE backend_type = 'vqueue worker' AND datname = '$db'});
+}
+
+sub launcher_pid
+{
+	my ($node) = @_;
+
+	return $node->safe_psql('template1', q{
+		SELECT pid FROM pg_stat_activity WHERE backend_type = 'vqueue launcher'});
+}
+
+# ---- questions ----
+
+# Memory and tables agree.
+sub check_clean
+{
+	my ($node, $db, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	return is($node->safe_psql($db, 'SELECT * FROM vqueue.check()'),
+		'', $name);
+}
+
+# The statement fails with this SQLSTATE and, if given, a matching message,
+# detail or hint.
+sub fails_with
+{
+	my ($node, $db, $sql, $state, $pattern, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($out, $err);
+	my $rc =
+	  $node->psql($db, "\\set VERBOSITY verbose\n$sql",
+		stdout => \$out, stderr => \$err);
+
+	isnt($rc, 0, "$name: it fails");
+	like($err, qr/ERROR:  $state:/, "$name: with SQLSTATE $state");
+	like($err, $pattern, "$name: and says so") if defined $pattern;
+	return;
+}
+
+# How far releases exceed the rate: over all pairs of served_at, the greatest
+# number of releases above rate_per_minute * w.  Must be at most burst.
+# f(k) = k - rate * t(k) in units of 1/60000000 of a release, so that the
+# greatest excess over all windows is the greatest rise of f, plus one.
+sub count_over_rate
+{
+	my ($node, $db, $queue, $rate) = @_;
+
+	return $node->safe_psql($db, qq{
+		WITH served AS (
+			SELECT row_number() OVER (ORDER BY s.served_at) * 60000000::numeric
+			       - $rate * (extract(epoch FROM s.served_at) * 1000000)::numeric AS f,
+			       s.served_at
+			  FROM vqueue.user_sessions s
+			  JOIN vqueue.queues q ON q.id = s.queue_id
+			 WHERE q.name = '$queue' AND s.served_at IS NOT NULL),
+		rises AS (
+			SELECT f - min(f) OVER (ORDER BY f_order) AS rise
+			  FROM (SELECT f, row_number() OVER (ORDER BY served_at, f) AS f_order FROM served) o)
+		SELECT coalesce(ceil(max(rise) / 60000000 + 1), 0) FROM rises});
+}
+
+# The greatest number of sessions that were inside at one time, by the table.
+sub count_over_cap
+{
+	my ($node, $db, $queue) = @_;
+
+	return $node->safe_psql($db, qq{
+		WITH steps AS (
+			SELECT s.served_at AS at, 1 AS step
+			  FROM vqueue.user_sessions s JOIN vqueue.queues q ON q.id = s.queue_id
+			 WHERE q.name = '$queue' AND s.served_at IS NOT NULL
+			UNION ALL
+			SELECT s.left_at, -1
+			  FROM vqueue.user_sessions s JOIN vqueue.queues q ON q.id = s.queue_id
+			 WHERE q.name = '$queue' AND s.served_at IS NOT NULL AND s.left_at IS NOT NULL)
+		SELECT coalesce(max(inside), 0)
+		  FROM (SELECT sum(step) OVER (ORDER BY at, step) AS inside FROM steps) i});
+}
+
+# SQL for an array of n user ids that are the same in every run: tag is a
+# digit or letter a to f that tells one crowd from another.
+sub users
+{
+	my ($tag, $from, $to) = @_;
+
+	return qq{(SELECT array_agg(('$tag' || lpad(i::text, 31, '0'))::uuid ORDER BY i) FROM generate_series($from, $to) i)};
+}
+
+# All that must survive, as text: one line a live session.
+sub row_state
+{
+	my ($node, $db) = @_;
+
+	return $node->safe_psql($db, q{
+		SELECT q.tenant_id, q.name, s.id, s.user_id, s.ticket, s.status, s.priority,
+		       vqueue._position(s.queue_id, s.ticket)
+		  FROM vqueue.user_sessions s JOIN vqueue.queues q ON q.id = s.queue_id
+		 WHERE s.left_at IS NULL
+		 ORDER BY q.tenant_id, q.name, s.ticket});
+}
+
+# Two long texts are the same; if not, the first lines that differ are shown.
+sub same_lines
+{
+	my ($got, $wanted, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my @got = split /\n/, $got;
+	my @wanted = split /\n/, $wanted;
+	my $i = 0;
+
+	return pass($name) if $got eq $wanted;
+	$i++ while ($i < @got && $i < @wanted && $got[$i] eq $wanted[$i]);
+	return is('line ' . ($i + 1) . ' of ' . @got . ': ' . (defined $got[$i] ? $got[$i] : ''),
+		'line ' . ($i + 1) . ' of ' . @wanted . ': ' . (defined $wanted[$i] ? $wanted[$i] : ''), $name);
+}
+
+# ---- background sessions ----
+
+sub psql_session
+{
+	my ($node, $db) = @_;
+
+	return VqueueNode::Session->new($node, $db);
+}
+
+package VqueueNode::Session;
+
+use strict;
+use warnings;
+
+use IPC::Run;
+use PostgreSQL::Test::Utils;
+
+# A psql that stays connected.  Statements are sent, then waited for by a
+# marker that psql echoes after them on both of its outputs.
+sub new
+{
+	my ($class, $node, $db) = @_;
+	my $self = bless {
+		in => '', out => '', err => '', marks => 0, pending => 0,
+		notes => [], last_error => ''
+	}, $class;
+
+	$self->{timer} =
+	  IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default);
+	$self->{run} = IPC::Run::start(
+		[
+			$node->installed_command('psql'), '-XAtq',
+			'-v', 'VERBOSITY=verbose',
+			'-d', $node->connstr(defined $db ? $db : 'postgres'),
+			'-f', '-'
+		],
+		'<', \$self->{in}, '>', \$self->{out}, '2>', \$self->{err},
+		$self->{timer});
+	$self->query('SELECT 1');
+	return $self;
+}
+
+# Send statements and return at once.
+sub send
+{
+	my ($self, $sql) = @_;
+
+	die "a statement is already under way" if $self->{pending};
+	$self->{pending} = 1;
+	$self->{timer}->start;
+	$self->{marks}++;
+	$sql .= ';' unless $sql =~ /;\s*$/;
+	$self->{in} .= "$sql\n\\echo -- done $self->{marks}\n\\warn -- done $self->{marks}\n";
+	$self->{run}->pump_nb;
+	return;
+}
+
+# Wait for what was sent; returns its output without notifications.
+sub wait
+{
+	my ($self) = @_;
+	my $mark = qr/^-- done $self->{marks}\n/m;
+
+	while ($self->{out} !~ $mark || $self->{err} !~ $mark)
+	{
+		die "psql has ended: $self->{err}" unless $self->{run}->pumpable;
+		$self->{run}->pump;
+	}
+	$self->{pending} = 0;
+
+	my $out = $self->{out};
+	my $err = $self->{err};
+	my @rest;
+
+	$self->{out} = $self->{err} = '';
+	$err =~ s/^-- done \d+\n//mg;
+	$self->{last_error} = $err;
+	$out =~ s/^-- done \d+\n//mg;
+	foreach my $line (split /\n/, $out)
+	{
+		if ($line =~ /^Asynchronous notification "(.*?)" with payload "(.*)" received from server process with PID (\d+)\.$/)
+		{
+			push @{ $self->{notes} },
+			  { channel => $1, payload => $2, pid => $3 };
+		}
+		else
+		{
+			push @rest, $line;
+		}
+	}
+	return join("\n", @rest);
+}
+
+sub query
+{
+	my ($self, $sql) = @_;
+
+	$self->send($sql);
+	return $self->wait;
+}
+
+# As query, but an error ends the test.
+sub query_safe
+{
+	my ($self, $sql) = @_;
+	my $out = $self->query($sql);
+
+	die "\"$sql\" failed: $self->{last_error}"
+	  if $self->{last_error} =~ /ERROR|FATAL/;
+	return $out;
+}
+
+sub backend_pid
+{
+	my ($self) = @_;
+
+	return $self->query_safe('SELECT pg_backend_pid()');
+}
+
+# What the last statement wrote to stderr.
+sub error
+{
+	my ($self) = @_;
+
+	return $self->{last_error};
+}
+
+# Notifications until now, oldest first; each is returned once.
+sub notes
+{
+	my ($self) = @_;
+
+	$self->query_safe('SELECT 1');
+	my @notes = @{ $self->{notes} };
+	$self->{notes} = [];
+	return @notes;
+}
+
+sub quit
+{
+	my ($self) = @_;
+
+	$self->{timer}->start;
+	$self->{in} .= "\\q\n";
+	$self->{run}->finish;
+	return;
+}
+
+# For a psql whose server is gone.
+sub abandon
+{
+	my ($self) = @_;
+
+	$self->{run}->kill_kill;
+	return;
+}
+
+1;

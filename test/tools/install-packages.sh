@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+#
+# install-packages.sh build|test
+#		Installs the packages that are missing on Debian or Ubuntu.
+#
+# "build" is what building and running vqueue needs, "test" adds the tools of
+# the tests.  The server's major version is that of $PG_CONFIG if set, else the
+# newest installed one, else the newest available one, from 15 on.  Nothing is
+# touched if nothing is missing.  Elsewhere than on Debian and Ubuntu this only
+# says what is needed.
+#
+# Installing a server package creates Debian's cluster "main" as usual, ready
+# for CREATE EXTENSION; the tests neither need nor touch it.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+oldest=15
+purpose=${1:?build or test}
+
+# ${root[@]} before a command runs it as root.
+root=()
+if [ "$(id -u)" != 0 ]; then
+	root=(sudo)
+fi
+
+installed()
+{
+	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# After an update of apt's lists only: is there such a package?
+available()
+{
+	[[ $(apt-cache policy "$1" 2>/dev/null) == *"Candidate: "[0-9]* ]]
+}
+
+updated=
+update_lists()
+{
+	if [ -z "$updated" ]; then
+		echo "Updating apt's package lists"
+		"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq update ||
+			echo "apt-get update failed; trying with the lists there are" >&2
+		updated=1
+	fi
+}
+
+# Does clang find its libFuzzer?
+can_fuzz()
+{
+	local program='int LLVMFuzzerTestOneInput(const char *data, unsigned long size) { return !data && size; }'
+
+	clang -fsanitize=fuzzer -x c -o /dev/null - <<<"$program" 2>/dev/null
+}
+
+newest()
+{
+	sort -n | tail -n 1
+}
+
+# Majors of the servers that are installed, one a line.
+installed_majors()
+{
+	local dir
+
+	for dir in /usr/lib/postgresql/*/bin/postgres; do
+		dir=${dir#/usr/lib/postgresql/}
+		dir=${dir%%/*}
+		if [[ $dir =~ ^[0-9]+$ ]] && [ "$dir" -ge "$oldest" ]; then
+			echo "$dir"
+		fi
+	done
+}
+
+available_majors()
+{
+	apt-cache pkgnames postgresql-server-dev- |
+		sed -n 's/^postgresql-server-dev-\([0-9]*\)$/\1/p' |
+		while read -r major; do
+			if [ "$major" -ge "$oldest" ] && available "postgresql-$major"; then
+				echo "$major"
+			fi
+		done
+}
+
+# The major version to use; empty for a server that is not Debian's.
+wanted_major()
+{
+	if [ -n "${PG_CONFIG:-}" ] && [ "$PG_CONFIG" != pg_config ]; then
+		sed -n 's,^/usr/lib/postgresql/\([0-9]*\)/bin/pg_config$,\1,p' <<<"$PG_CONFIG"
+	elif [ -n "$(installed_majors)" ]; then
+		installed_majors | newest
+	elif ! test/tools/find-postgres.sh >/dev/null; then
+		update_lists >&2
+		available_majors | newest
+	fi
+}
+
+if ! command -v apt-get >/dev/null; then
+	cat <<-TEXT
+		This is neither Debian nor Ubuntu, so no package is installed.  Needed are
+		PostgreSQL $oldest or newer with its development files, libpq, gcc, make, and
+		for the tests also pgTAP with pg_prove, perl with IPC::Run, clang with libFuzzer.
+	TEXT
+	exit 0
+fi
+
+major=$(wanted_major)
+if [ -z "$major" ] && ! test/tools/find-postgres.sh >/dev/null; then
+	echo "No PostgreSQL $oldest or newer is installed or available here." >&2
+	echo "Add the packages of apt.postgresql.org, or name a server with PG_CONFIG=..." >&2
+	exit 1
+fi
+
+wanted=(gcc libc6-dev make libpq-dev)
+if [ -n "$major" ]; then
+	wanted+=("postgresql-$major" "postgresql-server-dev-$major")
+fi
+if [ "$purpose" = test ]; then
+	wanted+=(perl libipc-run-perl libtap-parser-sourcehandler-pgtap-perl clang)
+	if [ -n "$major" ]; then
+		wanted+=("postgresql-$major-pgtap")
+	fi
+	can_fuzz || wanted+=(libclang-rt-dev)
+fi
+
+missing=()
+for package in "${wanted[@]}"; do
+	installed "$package" || missing+=("$package")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+	exit 0
+fi
+
+echo "Missing packages: ${missing[*]}"
+if [ ${#root[@]} -gt 0 ] && ! command -v sudo >/dev/null; then
+	echo "Installing them takes root: run this as root, or install sudo." >&2
+	exit 1
+fi
+update_lists
+# Before Debian 12 the fuzzer's runtime came with clang, in no package of its own.
+if ! available libclang-rt-dev; then
+	for i in "${!missing[@]}"; do
+		[ "${missing[i]}" != libclang-rt-dev ] || unset 'missing[i]'
+	done
+fi
+if [ ${#missing[@]} -eq 0 ]; then
+	exit 0
+fi
+echo "Installing them"
+"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes \
+	--no-install-recommends "${missing[@]}"

@@ -1,0 +1,167 @@
+#!/usr/bin/env bash
+#
+# run-tests.sh [PART...]
+#		Runs the tests of an installed vqueue in its built source tree.
+#
+# The parts are unit, regress, isolation, tap, pgtap, fuzz and demo; without an
+# argument all are run, in this order.  Output is shown as it comes.  The last
+# line is "N passed, N failed", counting the single tests of all parts.  A part
+# that ran no test, or that failed without saying which, counts as one failure.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+shopt -s nullglob
+
+all_parts=(unit regress isolation tap pgtap fuzz demo)
+PG_CONFIG=${PG_CONFIG:-pg_config}
+export PG_CONFIG
+fuzz_seconds=${FUZZ_SECONDS:-5}
+logs=$(mktemp -d "${TMPDIR:-/tmp}/vqueue-logs.XXXXXX")
+trap 'rm -rf "$logs"' EXIT
+
+run_make()
+{
+	make --no-print-directory PG_CONFIG="$PG_CONFIG" "$@"
+}
+
+# Set passed and failed from the TAP lines of a log.  Skipped tests count as
+# neither; prove's own "ok" at the end of a file has no number.
+count_tap()
+{
+	passed=$(grep -E '^ok +([0-9]+|-)' "$1" | grep -ciEv '# *skip' || true)
+	failed=$(grep -E '^not ok +([0-9]+|-)' "$1" | grep -ciEv '# *todo' || true)
+}
+
+# Set passed and failed after a run of pg_regress.  What it prints differs
+# between versions; the files that it writes do not.
+count_regress()
+{
+	local name
+
+	passed=0
+	failed=0
+	for name in "$@"; do
+		if [ -e "expected/$name.out" ] && [ -e "results/$name.out" ] &&
+			! grep -qs "^diff .*/results/$name\.out\$" regression.diffs; then
+			passed=$((passed + 1))
+		else
+			failed=$((failed + 1))
+		fi
+	done
+}
+
+# What tells most about a failed run of pg_regress.
+show_regress()
+{
+	local file
+
+	for file in regression.diffs "$1"/log/initdb.log "$1"/log/postmaster.log; do
+		if [ -s "$file" ]; then
+			echo "--- $file"
+			tail -n 200 "$file"
+		fi
+	done
+}
+
+# run_pg_regress DIRECTORY SUFFIX SERVER MAKE-ARGUMENT...
+run_pg_regress()
+{
+	local directory=$1 suffix=$2 server=$3 names=() file
+
+	shift 3
+	for file in "$directory"/*"$suffix"; do
+		names+=("$(basename "$file" "$suffix")")
+	done
+	if [ ${#names[@]} -gt 0 ]; then
+		rm -rf results regression.diffs
+		run_make installcheck "$@" || status=$?
+		[ "$status" = 0 ] || show_regress "$server"
+		count_regress "${names[@]}"
+	fi
+}
+
+part_unit()
+{
+	run_make -C test/unit check 2>&1 | tee "$logs/unit" || status=$?
+	count_tap "$logs/unit"
+}
+
+part_regress()
+{
+	run_pg_regress test/sql .sql tmp_check_regress ISOLATION= TAP_TESTS=
+}
+
+part_isolation()
+{
+	run_pg_regress test/specs .spec tmp_check_iso REGRESS= TAP_TESTS=
+}
+
+part_tap()
+{
+	run_make installcheck REGRESS= ISOLATION= PROVE_FLAGS=--verbose 2>&1 | tee "$logs/tap" || status=$?
+	if [ "$status" != 0 ]; then
+		local file
+
+		for file in tmp_check/log/*; do
+			echo "--- last lines of $file"
+			tail -n 40 "$file"
+		done
+	fi
+	count_tap "$logs/tap"
+}
+
+part_pgtap()
+{
+	test/tools/with-server.sh test/tools/run-pgtap.sh 2>&1 | tee "$logs/pgtap" || status=$?
+	count_tap "$logs/pgtap"
+}
+
+part_fuzz()
+{
+	run_make -C test/unit fuzz FUZZ_SECONDS="$fuzz_seconds" 2>&1 | tee "$logs/fuzz" || status=$?
+	count_tap "$logs/fuzz"
+}
+
+part_demo()
+{
+	test/tools/run-demo.sh 2>&1 | tee "$logs/demo" || status=$?
+	count_tap "$logs/demo"
+}
+
+parts=("$@")
+if [ ${#parts[@]} -eq 0 ]; then
+	parts=("${all_parts[@]}")
+fi
+for part in "${parts[@]}"; do
+	if ! declare -F "part_$part" >/dev/null; then
+		echo "There is no part \"$part\"; the parts are ${all_parts[*]}." >&2
+		exit 2
+	fi
+done
+
+total_passed=0
+total_failed=0
+summary=
+for part in "${parts[@]}"; do
+	printf '\n=== %s\n' "$part"
+	started=$SECONDS
+	status=0
+	passed=0
+	failed=0
+	"part_$part"
+	note=
+	if [ "$((passed + failed))" = 0 ]; then
+		note=', no test was run'
+		failed=1
+	elif [ "$status" != 0 ] && [ "$failed" = 0 ]; then
+		note=", ended with status $status"
+		failed=1
+	fi
+	total_passed=$((total_passed + passed))
+	total_failed=$((total_failed + failed))
+	summary+=$(printf '%-10s %5d passed %4d failed %4d s%s' "$part" "$passed" "$failed" \
+		"$((SECONDS - started))" "$note")$'\n'
+done
+
+printf '\n=== summary\n%s\n' "$summary"
+echo "$total_passed passed, $total_failed failed"
+[ "$total_failed" = 0 ]
