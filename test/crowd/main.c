@@ -328,56 +328,79 @@ gather_evidence(Run *run, PGconn *conn)
 		printf("A malformed event: %s\n", listener_complaint(run->listener));
 }
 
+static void
+announce(const Options *options, const Trace *trace)
+{
+	printf("%d arrivals in %d s, played %lld times as fast by %lld connections; at most %g let in a second,"
+		   " %lld inside at once; seed %lld\n", trace->total, trace->seconds,
+		   (long long) options->speed, (long long) options->connections,
+		   options->rate_per_minute / 60.0, (long long) options->cap, (long long) options->seed);
+	fflush(stdout);
+}
+
+/* Say how it went; how many checks failed. */
+static int
+report(Run *run, int64_t took)
+{
+	CrowdFigures crowd = crowd_figures(run->crowd);
+	RunFigures	figures = {took, watch_longest_line(run->watch), &crowd, run->listener};
+
+	putchar('\n');
+	summary_print(&figures, &run->evidence);
+	putchar('\n');
+	return verdicts_print(&run->evidence);
+}
+
+static void
+open_run(Run *run, const Trace *trace, Screen *screen)
+{
+	const Options *options = run->options;
+	WatchPlan	plan = {options->queue, options->speed, trace->seconds, options->cap,
+	options->rate_per_minute};
+
+	run->ledger = ledger_make();
+	run->pool = pool_open(options->connections);
+	run->fds = get_memory((options->connections + 1) * sizeof(struct pollfd));
+	run->crowd = crowd_make(trace, options->speed, &usual_habits, options->seed, options->queue,
+							run->pool, run->ledger);
+	run->listener = listener_open(options->queue, heard, run);
+	run->watch = watch_make(&plan, run->crowd, run->pool, run->listener, screen);
+}
+
+static void
+close_run(Run *run)
+{
+	evidence_forget(&run->evidence);
+	free((Row *) run->evidence.rows);
+	watch_free(run->watch);
+	listener_close(run->listener);
+	crowd_free(run->crowd);
+	free(run->fds);
+	pool_close(run->pool);
+	ledger_free(run->ledger);
+}
+
 static int
 run_crowd(const Options *options)
 {
 	Trace		trace = trace_read(options->trace);
-	PGconn	   *conn;
 	Screen	   *screen = screen_open();
-	WatchPlan	plan = {options->queue, options->speed, trace.seconds, options->cap,
-	options->rate_per_minute};
 	Run			run = {.options = options};
-	CrowdFigures crowd;
-	RunFigures	figures;
+	PGconn	   *conn;
+	int64_t		took;
 	int			failed;
 
 	limit_time(options);
-	printf("%d arrivals in %d s, played %lld times as fast by %lld connections; at most %g let in a second,"
-		   " %lld inside at once; seed %lld\n", trace.total, trace.seconds,
-		   (long long) options->speed, (long long) options->connections,
-		   options->rate_per_minute / 60.0, (long long) options->cap, (long long) options->seed);
-	fflush(stdout);
+	announce(options, &trace);
 	conn = connect_server("crowd observer");
 	create_queue(conn, options);
-	run.ledger = ledger_make();
-	run.pool = pool_open(options->connections);
-	run.fds = get_memory((options->connections + 1) * sizeof(struct pollfd));
-	run.crowd = crowd_make(&trace, options->speed, &usual_habits, options->seed, options->queue,
-						   run.pool, run.ledger);
-	run.listener = listener_open(options->queue, heard, &run);
-	run.watch = watch_make(&plan, run.crowd, run.pool, run.listener, screen);
-
-	figures.took = replay(&run);
+	open_run(&run, &trace, screen);
+	took = replay(&run);
 	screen_close(screen);
 	hear_the_rest(&run, conn);
 	gather_evidence(&run, conn);
-	crowd = crowd_figures(run.crowd);
-	figures.crowd = &crowd;
-	figures.listener = run.listener;
-	figures.longest_line = watch_longest_line(run.watch);
-	putchar('\n');
-	summary_print(&figures, &run.evidence);
-	putchar('\n');
-	failed = verdicts_print(&run.evidence);
-
-	evidence_forget(&run.evidence);
-	free((Row *) run.evidence.rows);
-	free(run.fds);
-	watch_free(run.watch);
-	listener_close(run.listener);
-	crowd_free(run.crowd);
-	pool_close(run.pool);
-	ledger_free(run.ledger);
+	failed = report(&run, took);
+	close_run(&run);
 	PQfinish(conn);
 	free(trace.arrivals);
 	return failed > 0 ? 1 : 0;

@@ -75,7 +75,7 @@ BEGIN
 END
 $$;
 CALL regress_vqueue.fill();
-SELECT count(*) BETWEEN 5 AND 150 FROM vqueue.user_sessions;
+SELECT count(*) BETWEEN 5 AND 199 FROM vqueue.user_sessions;
 SELECT "check", status, hint FROM vqueue.health() WHERE "check" = 'memory';
 SELECT waiting = (SELECT count(*) FROM vqueue.user_sessions) FROM vqueue.overview WHERE queue = 'q';
 SELECT * FROM vqueue.check();
