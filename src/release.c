@@ -82,23 +82,45 @@ force_index_plans(void)
 	return level;
 }
 
+/* Add to passed what was reserved but not written; both released and passed are sorted. */
+static int
+add_passed(const int64 *tickets, int n, const VqReleased *released, int n_released,
+		   int64 *passed, int n_passed)
+{
+	for (int i = 0; i < n; i++)
+	{
+		VqReleased	key;
+
+		key.ticket = tickets[i];
+		if (bsearch(&key, released, n_released, sizeof(VqReleased), by_ticket) == NULL)
+			passed[n_passed++] = tickets[i];
+	}
+	qsort(passed, n_passed, sizeof(int64), vq_compare_tickets);
+	return n_passed;
+}
+
+/*
+ * What is free is reserved once and written.  Only if rows were locked is there
+ * another round, and that looks from the head of the line again, for somebody
+ * may have committed in between.
+ */
 int
 vq_release_step(VqQueue *queue, const pg_uuid_t *id, int n, bool by_hand,
-				VqReleased **released, int *passed)
+				VqReleased **released, int *n_passed)
 {
-	int64		from[VQ_LANES] = {1, 1, 1, 1};
-	int64	   *tickets = palloc(n * sizeof(int64));
+	int64	   *tickets = palloc((n + MAX_PASSED + n) * sizeof(int64));
+	int64	   *passed = palloc((MAX_PASSED + n) * sizeof(int64));
 	int			flags = by_hand ? VQ_ANNOUNCE : 0;	/* the worker announces its own as it goes */
 	int			done = 0;
 	int			level = force_index_plans();
 
 	*released = palloc(n * sizeof(VqReleased));
-	*passed = 0;
-	while (done < n && *passed < MAX_PASSED)
+	*n_passed = 0;
+	while (done < n && *n_passed < MAX_PASSED)
 	{
 		int			mark = vq_pending_mark();
 		int64		served_at;
-		int			reserved = vq_reserve_slots(queue, id, from, n - done, by_hand, flags,
+		int			reserved = vq_reserve_slots(queue, id, passed, *n_passed, n - done, by_hand, flags,
 												tickets, &served_at);
 		int			written;
 
@@ -107,11 +129,15 @@ vq_release_step(VqQueue *queue, const pg_uuid_t *id, int n, bool by_hand,
 			break;
 		written = write_rows(id, tickets, reserved, served_at, *released + done);
 		vq_drop_unconfirmed(mark);
+		if (written < reserved)
+			*n_passed = add_passed(tickets, reserved, *released + done, written, passed, *n_passed);
 		done += written;
-		*passed += reserved - written;
+		if (written == reserved)
+			break;
 	}
 	AtEOXact_GUC(true, level);
 	pfree(tickets);
+	pfree(passed);
 	return done;
 }
 

@@ -120,8 +120,31 @@ vq_issue_ticket(VqQueue *queue, const pg_uuid_t *id, VqKind lane, bool may_serve
 }
 
 int
-vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, int64 from[VQ_LANES], int n,
-				 bool by_hand, int flags, int64 *tickets, int64 *served_at)
+vq_compare_tickets(const void *a, const void *b)
+{
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Select up to n of a lane, leaving out those passed over. */
+static int
+select_from_lane(VqQueue *queue, int lane, const int64 *passed, int n_passed, int n, int64 *tickets)
+{
+	int			selected = vq_line_select(&queue->line, vq_arena(), lane, 1, tickets, n + n_passed);
+	int			kept = 0;
+
+	for (int i = 0; i < selected && kept < n; i++)
+		if (n_passed == 0 ||
+			bsearch(&tickets[i], passed, n_passed, sizeof(int64), vq_compare_tickets) == NULL)
+			tickets[kept++] = tickets[i];
+	return kept;
+}
+
+int
+vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, const int64 *passed, int n_passed,
+				 int n, bool by_hand, int flags, int64 *tickets, int64 *served_at)
 {
 	int64		room;
 	int			found = 0;
@@ -140,14 +163,7 @@ vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, int64 from[VQ_LANES], int 
 	}
 	n = Max(Min(n, room), 0);
 	for (int lane = 0; lane < VQ_LANES && found < n; lane++)
-	{
-		int			got = vq_line_select(&queue->line, vq_arena(), lane, from[lane],
-										 tickets + found, n - found);
-
-		if (got > 0)
-			from[lane] = tickets[found + got - 1] + 1;
-		found += got;
-	}
+		found += select_from_lane(queue, lane, passed, n_passed, n - found, tickets + found);
 	vq_pacer_charge(&queue->pacer, now, found);
 	for (int i = 0; i < found; i++)
 		vq_add_bit(queue, VQ_INSIDE, tickets[i], flags | VQ_PAID | VQ_UNCONFIRMED, now);

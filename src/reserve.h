@@ -21,11 +21,14 @@ extern int64 vq_issue_ticket(VqQueue *queue, const pg_uuid_t *id, VqKind lane, b
 							 int64 *joined_at, int64 *served_at);
 
 /*
- * Reserve slots for up to n of those next in line and return their tickets in
- * order, beginning after the places in from[], which it moves on.  Unless
- * by_hand, tokens limit them too.
+ * Reserve slots for up to n of those next in line, but for the n_passed that
+ * were passed over (sorted), and return their tickets in order; tickets has
+ * room for n + n_passed.  Unless by_hand, state and tokens limit them too.
  */
-extern int	vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, int64 from[VQ_LANES], int n,
-							 bool by_hand, int flags, int64 *tickets, int64 *served_at);
+extern int	vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, const int64 *passed, int n_passed,
+							 int n, bool by_hand, int flags, int64 *tickets, int64 *served_at);
+
+/* For qsort and bsearch over tickets. */
+extern int	vq_compare_tickets(const void *a, const void *b);
 
 #endif							/* VQ_RESERVE_H */

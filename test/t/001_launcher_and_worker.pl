@@ -137,7 +137,7 @@ $node->safe_psql('d', 'BEGIN; DROP EXTENSION vqueue; ROLLBACK');
 my $released = $node->safe_psql('d', q{SELECT released FROM vqueue.overview});
 ok($node->poll_query_until('d', qq{SELECT released > $released FROM vqueue.overview}),
 	'a rolled back DROP EXTENSION does not stop the worker');
-is($node->safe_psql('d', q{SELECT waiting + serving FROM vqueue.overview}),
+is($node->safe_psql('d', q{SELECT count(*) FROM vqueue.sessions WHERE position >= 0}),
 	'20000', 'nor loses anybody');
 check_clean($node, 'd', 'memory is right after it');
 
@@ -199,7 +199,7 @@ ok(wait_for_worker($node, 'copy'), 'the copy gets a worker');
 ok(wait_for_worker($node, 'd'), 'the original has one again');
 foreach my $db (qw(d copy))
 {
-	is($node->safe_psql($db, 'SELECT waiting + serving FROM vqueue.overview'),
+	is($node->safe_psql($db, 'SELECT count(*) FROM vqueue.sessions WHERE position >= 0'),
 		'20000', "nobody is lost in $db");
 	$released = $node->safe_psql($db, q{SELECT released FROM vqueue.overview});
 	ok($node->poll_query_until($db, qq{SELECT released > $released FROM vqueue.overview}),
@@ -261,7 +261,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE scanned');
 $node->safe_psql('scanned', 'CREATE EXTENSION vqueue');
 wait_for_worker($node, 'scanned');
 $guest->query_safe('COMMIT');
-is($guest->query_safe('SELECT waiting + serving FROM vqueue.overview'), '4',
+is($guest->query_safe('SELECT count(*) FROM vqueue.sessions WHERE position >= 0'), '4',
 	'a database made a template keeps its lines');
 check_clean($node, 'two', 'and they are right');
 $node->safe_psql('postgres', 'ALTER DATABASE two IS_TEMPLATE false');
@@ -294,7 +294,7 @@ ok($node->poll_query_until('postgres', qq{SELECT count(*) = 1 FROM pg_stat_activ
 	'a new launcher has looked at all databases');
 $node->safe_psql('postgres', 'CREATE DATABASE late TEMPLATE one');
 ok(wait_for_worker($node, 'late'), 'a database copied from a template is found by the regular scan');
-is($node->safe_psql('late', 'SELECT waiting + serving FROM vqueue.overview'), '7',
+is($node->safe_psql('late', 'SELECT count(*) FROM vqueue.sessions WHERE position >= 0'), '7',
 	'with all who wait in it');
 my @started = slurp_file($node->logfile, $offset) =~
   /starting background worker process "vqueue worker for database watch"/g;
@@ -344,6 +344,9 @@ is($node->safe_psql('one', q{SELECT status, hint IS NOT NULL
 	FROM vqueue.health() WHERE "check" = 'launcher'}), 'fail|t', 'health tells of the missing launcher');
 is($node->safe_psql('one', q{SELECT status FROM vqueue.health() WHERE "check" = 'worker'}),
 	'fail', 'and of the missing worker');
+is($node->psql('one', q{SELECT vqueue.create_queue('first')}), 0,
+	'a queue is made where nobody has built memory yet');
+is($node->safe_psql('one', q{SELECT status FROM vqueue.join('first')}), 'serving', 'and lets in at once');
 $node->stop;
 
 $node->append_conf('postgresql.conf', 'max_worker_processes = 8');

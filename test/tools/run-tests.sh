@@ -3,7 +3,7 @@
 # run-tests.sh [PART...]
 #		Runs the tests of an installed vqueue in its built source tree.
 #
-# The parts are unit, regress, isolation, tap, pgtap, fuzz and demo; without an
+# The parts are unit, regress, isolation, tap, pgtap, fuzz, crowd and demo; without an
 # argument all are run, in this order.  Output is shown as it comes.  The last
 # line is "N passed, N failed", counting the single tests of all parts.  A part
 # that ran no test, or that failed without saying which, counts as one failure.
@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 shopt -s nullglob
 
-all_parts=(unit regress isolation tap pgtap fuzz demo)
+all_parts=(unit regress isolation tap pgtap fuzz crowd demo)
 PG_CONFIG=${PG_CONFIG:-pg_config}
 export PG_CONFIG
 fuzz_seconds=${FUZZ_SECONDS:-5}
@@ -119,6 +119,18 @@ part_fuzz()
 {
 	run_make -C test/unit fuzz FUZZ_SECONDS="$fuzz_seconds" 2>&1 | tee "$logs/fuzz" || status=$?
 	count_tap "$logs/fuzz"
+}
+
+# The crowd's own tests, then a crowd that is faster than the demo's.
+part_crowd()
+{
+	{
+		run_make -C test/crowd check
+		run_make -C test/crowd
+		test/tools/with-server.sh test/crowd/build/crowd --trace test/crowd/nasa-jul95-hour.txt \
+			--speed 600 --rate 144000 --cap 10000 --connections 40
+	} 2>&1 | tee "$logs/crowd" || status=$?
+	count_tap "$logs/crowd"
 }
 
 part_demo()
