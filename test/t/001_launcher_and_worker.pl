@@ -340,13 +340,14 @@ $offset = -s $node->logfile;
 $node->start;
 like(slurp_file($node->logfile, $offset), qr/too many background workers/,
 	'a missing slot for the launcher is logged');
+is($node->safe_psql('one', 'SELECT (vqueue._worker()).line'), 'stale', 'without a worker nobody has built memory');
+is($node->psql('one', q{SELECT vqueue.create_queue('first')}), 0,
+	'a queue is made all the same');
+is($node->safe_psql('one', q{SELECT status FROM vqueue.join('first')}), 'serving', 'and lets in at once');
 is($node->safe_psql('one', q{SELECT status, hint IS NOT NULL
 	FROM vqueue.health() WHERE "check" = 'launcher'}), 'fail|t', 'health tells of the missing launcher');
 is($node->safe_psql('one', q{SELECT status FROM vqueue.health() WHERE "check" = 'worker'}),
 	'fail', 'and of the missing worker');
-is($node->psql('one', q{SELECT vqueue.create_queue('first')}), 0,
-	'a queue is made where nobody has built memory yet');
-is($node->safe_psql('one', q{SELECT status FROM vqueue.join('first')}), 'serving', 'and lets in at once');
 $node->stop;
 
 $node->append_conf('postgresql.conf', 'max_worker_processes = 8');
