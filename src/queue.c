@@ -189,6 +189,7 @@ static struct
 	char		argument[VQ_NAME_SIZE];
 	char		tenant[VQ_NAME_SIZE];
 	pg_uuid_t	id;
+	VqQueue    *queue;			/* NULL until somebody asked for its memory */
 }			last;
 
 void
@@ -214,6 +215,7 @@ vq_resolve_queue(const text *arg, pg_uuid_t *id)
 		memcpy(last.argument, VARDATA_ANY(arg), length);
 		last.length = length;
 		last.id = *id;
+		last.queue = NULL;
 		last.version = version;
 	}
 }
@@ -225,7 +227,11 @@ vq_queue_of(const text *arg, pg_uuid_t *id)
 
 	vq_ready();
 	vq_resolve_queue(arg, id);
+	if (last.version != 0 && last.queue != NULL && memcmp(&last.id, id, sizeof(pg_uuid_t)) == 0)
+		return last.queue;		/* a queue taken out of memory changes the version */
 	queue = vq_find_queue(id);
+	if (last.version != 0 && memcmp(&last.id, id, sizeof(pg_uuid_t)) == 0)
+		last.queue = queue;
 	if (queue == NULL || queue->gone)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

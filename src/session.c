@@ -124,32 +124,34 @@ vqueue_position(PG_FUNCTION_ARGS)
 /* ---- positions of tickets ---- */
 
 static Datum
-ticket_position(FunctionCallInfo fcinfo, const pg_uuid_t *queue_id, int64 ticket)
+position_datum(FunctionCallInfo fcinfo, int64 position)
 {
-	int64		position = VQ_POSITION_NONE;
-
-	if (RecoveryInProgress())
-	{
-		VqRow		row;
-
-		if (vq_fetch_ticket(queue_id, ticket, NULL, &row))
-			position = vq_locate_position(&row, false);
-	}
-	else
-	{
-		VqQueue    *queue = vq_find_queue(queue_id);
-
-		if (queue != NULL)
-		{
-			LWLockAcquire(&queue->lock, LW_SHARED);
-			if (vq_is_queue(queue, queue_id))
-				position = vq_position_in(queue, ticket);
-			LWLockRelease(&queue->lock);
-		}
-	}
 	if (position < 0)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(position);
+}
+
+static int64
+position_in_memory(VqQueue *queue, const pg_uuid_t *queue_id, int64 ticket)
+{
+	int64		position = VQ_POSITION_NONE;
+
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	if (vq_is_queue(queue, queue_id))
+		position = vq_position_in(queue, ticket);
+	LWLockRelease(&queue->lock);
+	return position;
+}
+
+/* On a standby. */
+static int64
+position_in_table(const pg_uuid_t *queue_id, int64 ticket)
+{
+	VqRow		row;
+
+	if (!vq_fetch_ticket(queue_id, ticket, NULL, &row))
+		return VQ_POSITION_NONE;
+	return vq_locate_position(&row, false);
 }
 
 PG_FUNCTION_INFO_V1(vqueue_position_of_ticket);
@@ -157,26 +159,38 @@ Datum
 vqueue_position_of_ticket(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t	id;
+	VqQueue    *queue;
 
 	if (PG_ARGISNULL(0))
 		vq_null_argument("queue");
 	if (PG_ARGISNULL(1))
 		vq_null_argument("ticket");
-	if (!RecoveryInProgress())
-		vq_ready();
-	vq_resolve_queue(PG_GETARG_TEXT_PP(0), &id);
-	return ticket_position(fcinfo, &id, PG_GETARG_INT64(1));
+	if (RecoveryInProgress())
+	{
+		vq_resolve_queue(PG_GETARG_TEXT_PP(0), &id);
+		return position_datum(fcinfo, position_in_table(&id, PG_GETARG_INT64(1)));
+	}
+	queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &id);
+	return position_datum(fcinfo, position_in_memory(queue, &id, PG_GETARG_INT64(1)));
 }
 
 PG_FUNCTION_INFO_V1(vqueue_position_of_ticket_by_id);
 Datum
 vqueue_position_of_ticket_by_id(PG_FUNCTION_ARGS)
 {
+	pg_uuid_t  *id;
+	VqQueue    *queue;
+
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	if (!RecoveryInProgress())
-		vq_ready();
-	return ticket_position(fcinfo, PG_GETARG_UUID_P(0), PG_GETARG_INT64(1));
+	id = PG_GETARG_UUID_P(0);
+	if (RecoveryInProgress())
+		return position_datum(fcinfo, position_in_table(id, PG_GETARG_INT64(1)));
+	vq_ready();
+	queue = vq_find_queue(id);
+	if (queue == NULL)
+		PG_RETURN_NULL();
+	return position_datum(fcinfo, position_in_memory(queue, id, PG_GETARG_INT64(1)));
 }
 
 /* ---- endings ---- */
