@@ -18,7 +18,8 @@
 #ifndef VQ_LINE_H
 #define VQ_LINE_H
 
-#define VQ_CHUNK		1024	/* tickets a chunk: little for a small queue, 5.3 bytes a ticket in a large one */
+#define VQ_CHUNK		1024	/* tickets a chunk: little for a small queue, 5.3 bytes a ticket in
+								 * a large one */
 
 typedef uint64 VqRef;			/* an address in an arena; 0 is none */
 

@@ -155,7 +155,7 @@ look_up_name(const char *name, uint64 version, pg_uuid_t *id)
 {
 	char		key[KEY_SIZE];
 	bool		cached = version != 0 &&
-		snprintf(key, KEY_SIZE, "%s\n%s", vq_tenant, name) < KEY_SIZE;
+	snprintf(key, KEY_SIZE, "%s\n%s", vq_tenant, name) < KEY_SIZE;
 	NameEntry  *entry;
 	bool		found;
 

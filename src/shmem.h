@@ -140,7 +140,8 @@ typedef struct VqDatabase
 
 typedef struct VqShared
 {
-	LWLock	   *lock;			/* databases, their queue lists, the free list, creation of the area */
+	LWLock	   *lock;			/* databases, their queue lists, the free list, creation of the
+								 * area */
 	int			tranche;		/* constant, of the area, the registry and the queues' locks */
 	dsa_handle	area;			/* DSM_HANDLE_INVALID before first use; lock */
 	dshash_table_handle registry;	/* lock */
@@ -160,13 +161,13 @@ typedef struct VqRegistryKey
 {
 	Oid			dboid;
 	pg_uuid_t	id;
-} VqRegistryKey;
+}			VqRegistryKey;
 
 typedef struct VqRegistryEntry
 {
 	VqRegistryKey key;
 	dsa_pointer queue;
-} VqRegistryEntry;
+}			VqRegistryEntry;
 
 extern VqShared *vq_shared;
 

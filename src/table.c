@@ -48,6 +48,7 @@ static const struct
 	int			n_args;
 	Oid			args[10];
 }			statements[VQ_STATEMENTS] =
+
 {
 	[VQ_INSERT_SESSION] = {
 		"INSERT INTO vqueue.user_sessions (id, queue_id, user_id, ticket, joined_at, served_at,"

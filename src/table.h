@@ -155,7 +155,8 @@ typedef enum VqStatement
 	VQ_INSERT_SESSION,			/* one row, nothing on a conflict with the user's live one */
 	VQ_INSERT_SESSIONS,			/* the same from arrays */
 	VQ_END_SESSION,				/* to a final status */
-	VQ_RELEASE_SESSIONS,		/* waiting to serving, past locked rows; returns id, user_id, ticket */
+	VQ_RELEASE_SESSIONS,		/* waiting to serving, past locked rows; returns id, user_id,
+								 * ticket */
 	VQ_RAISE_CEILING,
 	VQ_INSERT_CEILING,
 	VQ_COUNT_AHEAD,				/* a position from the table alone */

@@ -210,7 +210,7 @@ static void
 check_row(const VqRow *row)
 {
 	bool		was_in = row->status == VQ_SERVING || row->status == VQ_COMPLETED ||
-		row->status == VQ_EXPIRED;
+	row->status == VQ_EXPIRED;
 
 	if (row->ticket <= 0 || row->ticket > VQ_MAX_TICKET)
 		violation("ticket of a session is out of range",
