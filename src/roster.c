@@ -23,7 +23,7 @@ queue_at(dsa_pointer ref)
 }
 
 static void
-registry_key(VqRegistryKey * key, Oid dboid, const pg_uuid_t *id)
+registry_key(VqRegistryKey *key, Oid dboid, const pg_uuid_t *id)
 {
 	memset(key, 0, sizeof(*key));
 	key->dboid = dboid;

@@ -161,13 +161,13 @@ typedef struct VqRegistryKey
 {
 	Oid			dboid;
 	pg_uuid_t	id;
-}			VqRegistryKey;
+} VqRegistryKey;
 
 typedef struct VqRegistryEntry
 {
 	VqRegistryKey key;
 	dsa_pointer queue;
-}			VqRegistryEntry;
+} VqRegistryEntry;
 
 extern VqShared *vq_shared;
 
