@@ -54,10 +54,11 @@ tps()
 	sed -n 's/^tps = \([0-9.]*\).*/\1/p' <<< "$out"
 }
 
-# The same without the first second, in which statements are prepared and caches filled.
+# The same without the first second, in which statements are prepared and caches
+# filled; a second more is run, as pgbench may not report on its last.
 warm_tps()
 {
-	pgbench_of "$@" -T "$((seconds + 1))" -P 1 > "$work/pgbench.out"
+	pgbench_of "$@" -T "$((seconds + 2))" -P 1 > "$work/pgbench.out"
 	awk '/^progress/ && $2 > 1.5 { sum += $4; n++ } END { if (n > 0) printf "%.9g", sum / n }' "$work/pgbench.err"
 }
 
