@@ -125,10 +125,10 @@ part_fuzz()
 part_crowd()
 {
 	{
-		run_make -C test/crowd check
-		run_make -C test/crowd
-		test/tools/with-server.sh test/tools/run-crowd.sh --speed 600 --rate 144000 --cap 10000 \
-			--connections 40
+		run_make -C test/crowd check &&
+			run_make -C test/crowd &&
+			test/tools/with-server.sh test/tools/run-crowd.sh --speed 600 --rate 144000 --cap 10000 \
+				--connections 40
 	} 2>&1 | tee "$logs/crowd" || status=$?
 	count_tap "$logs/crowd"
 }
