@@ -20,6 +20,9 @@ ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec))
 ISOLATION_OPTS = --inputdir=$(srcdir)/test --outputdir=. --temp-instance=./tmp_check_iso \
 	--temp-config=$(srcdir)/test/vqueue.conf
 TAP_TESTS = 1
+
+# AES of the ids of sessions.
+SHLIB_LINK = -lcrypto
 PROVE_TESTS ?= test/t/*.pl
 
 EXTRA_CLEAN = src/*.bc results regression.diffs regression.out tmp_check tmp_check_regress tmp_check_iso

@@ -158,11 +158,25 @@ COMMENT ON FUNCTION vqueue._disarm_foreign_key() IS
     'internal: switches off the insert-side check of the sessions'' foreign key; the worker calls it at its start, as pg_upgrade forgets the switch';
 SELECT vqueue._disarm_foreign_key();
 
+/*
+ * Session ids carry their ticket, sealed by this key, so that a poll need not
+ * search an index.  An id sealed by another key still is found by the index.
+ */
+CREATE TABLE vqueue.secrets (
+    name        text PRIMARY KEY,
+    value       bytea NOT NULL
+);
+COMMENT ON TABLE vqueue.secrets IS 'internal: keys that nobody but the extension may read';
+INSERT INTO vqueue.secrets (name, value)
+SELECT 'ids', substr(sha256(string_agg(uuid_send(gen_random_uuid()), '')), 1, 16)
+  FROM generate_series(1, 4);
+
 SELECT pg_catalog.pg_extension_config_dump('vqueue.tenants',
            $$WHERE id <> '00000000-0000-7000-8000-000000000001'$$);
 SELECT pg_catalog.pg_extension_config_dump('vqueue.queues', '');
 SELECT pg_catalog.pg_extension_config_dump('vqueue.ticket_ceilings', '');
 SELECT pg_catalog.pg_extension_config_dump('vqueue.user_sessions', '');
+SELECT pg_catalog.pg_extension_config_dump('vqueue.secrets', '');
 
 /* What every session function answers with. */
 CREATE TYPE vqueue.place AS (
@@ -224,6 +238,20 @@ $$;
 COMMENT ON FUNCTION vqueue._merge_ceiling() IS
     'internal: a restored ceiling raises the one that its queue was given on arrival';
 
+CREATE FUNCTION vqueue._merge_secret() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE vqueue.secrets SET value = NEW.value WHERE name = NEW.name;
+    IF FOUND THEN
+        RETURN NULL;
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION vqueue._merge_secret() IS
+    'internal: a restored secret takes the place of the one that CREATE EXTENSION made';
+
 CREATE TRIGGER session_before BEFORE INSERT OR UPDATE OR DELETE ON vqueue.user_sessions
     FOR EACH ROW EXECUTE FUNCTION vqueue._session_before();
 CREATE TRIGGER session_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.user_sessions
@@ -240,6 +268,10 @@ CREATE TRIGGER ceiling_before BEFORE INSERT ON vqueue.ticket_ceilings
     FOR EACH ROW EXECUTE FUNCTION vqueue._merge_ceiling();
 CREATE TRIGGER ceiling_after AFTER INSERT OR UPDATE ON vqueue.ticket_ceilings
     FOR EACH ROW EXECUTE FUNCTION vqueue._ceiling_after();
+CREATE TRIGGER secret_before BEFORE INSERT ON vqueue.secrets
+    FOR EACH ROW EXECUTE FUNCTION vqueue._merge_secret();
+CREATE TRIGGER secret_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.secrets
+    FOR EACH STATEMENT EXECUTE FUNCTION vqueue._table_changed();
 CREATE TRIGGER tenant_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.tenants
     FOR EACH STATEMENT EXECUTE FUNCTION vqueue._table_changed();
 
@@ -252,6 +284,8 @@ ALTER TABLE vqueue.queues ENABLE ALWAYS TRIGGER queue_after;
 ALTER TABLE vqueue.queues ENABLE ALWAYS TRIGGER queue_truncate;
 ALTER TABLE vqueue.ticket_ceilings ENABLE ALWAYS TRIGGER ceiling_before;
 ALTER TABLE vqueue.ticket_ceilings ENABLE ALWAYS TRIGGER ceiling_after;
+ALTER TABLE vqueue.secrets ENABLE ALWAYS TRIGGER secret_before;
+ALTER TABLE vqueue.secrets ENABLE ALWAYS TRIGGER secret_after;
 ALTER TABLE vqueue.tenants ENABLE ALWAYS TRIGGER tenant_after;
 
 /* -------------------------------------------------------------- sessions */

@@ -79,4 +79,11 @@ vq_owns_database(Oid dboid, Oid userid)
 #endif
 }
 
+/* 16 renamed what tells a relation's file. */
+#if PG_VERSION_NUM >= 160000
+#define VQ_LOCATOR(rel) ((rel)->rd_locator)
+#else
+#define VQ_LOCATOR(rel) ((rel)->rd_node)
+#endif
+
 #endif							/* VQ_COMPAT_H */

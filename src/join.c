@@ -19,10 +19,11 @@
 #include "place.h"
 #include "queue.h"
 #include "reserve.h"
+#include "seal.h"
+#include "statement.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
-#include "uuid7.h"
 
 #define MAX_USER_TEXT 1000
 
@@ -136,15 +137,17 @@ refuse_full(const Target *target)
 static bool
 prepare_row(const Target *target, const pg_uuid_t *user_id, VqRow *row)
 {
-	vq_make_uuid7(&row->id);
 	row->queue_id = target->id;
 	row->user_id = *user_id;
 	row->lane = target->lane;
 	row->left_at = 0;
 	row->ticket = vq_issue_ticket(target->queue, &target->id, target->lane, admits(target),
 								  &row->joined_at, &row->served_at);
+	if (row->ticket == 0)
+		return false;
 	row->status = row->served_at != 0 ? VQ_SERVING : VQ_WAITING;
-	return row->ticket != 0;
+	vq_seal_id(&row->id, row->joined_at, &target->id, row->ticket);
+	return true;
 }
 
 static bool

@@ -2,11 +2,10 @@
  * line.c
  *		The line of one queue: bitmaps over tickets with rank and select.
  *
- * A chunk holds a bitmap a kind and the stamps of VQ_CHUNK tickets, and for
- * each lane a count for every block of 512 tickets.  The directory is one
- * allocation: descriptors sorted by chunk number, which repeat the chunk's
- * counts so that nobody has to touch a chunk without anything to find, then a
- * Fenwick tree a lane over those counts.
+ * Chunks are as chunk.h says.  The directory is one allocation: descriptors
+ * sorted by chunk number, which repeat the chunk's counts so that nobody has to
+ * touch a chunk without anything to find, then a Fenwick tree a lane over those
+ * counts.
  *
  * A freed chunk leaves its descriptor behind, dead and with zero counts, so
  * that freeing shifts nothing; the dead are squeezed out now and then.
@@ -19,26 +18,11 @@
 
 #include "port/pg_bitutils.h"
 
+#include "chunk.h"
 #include "line.h"
-
-#define WORD_BITS		64
-#define CHUNK_WORDS		(VQ_CHUNK / WORD_BITS)
-#define BLOCK_WORDS		8		/* a cache line of one bitmap */
-#define BLOCK_BITS		(BLOCK_WORDS * WORD_BITS)
-#define CHUNK_BLOCKS	(CHUNK_WORDS / BLOCK_WORDS)
 
 #define FIRST_CAPACITY	16
 #define LAST_CAPACITY	(UINT32_C(1) << 30)
-
-typedef struct Chunk
-{
-	uint64		bits[VQ_KINDS][CHUNK_WORDS];
-	uint16		block[VQ_LANES][CHUNK_BLOCKS];	/* bits set, by block */
-	uint32		stamp[VQ_CHUNK];
-} Chunk;
-
-/* DSA gives twelve such pieces out of 64 kB; a larger chunk would waste. */
-StaticAssertDecl(sizeof(Chunk) <= 5456, "a chunk has outgrown its size class");
 
 typedef struct ChunkDesc
 {
@@ -98,10 +82,10 @@ lane_tree(const VqLine *line, ChunkDesc *desc, int lane)
 	return (int64 *) (desc + line->capacity) + (size_t) lane * line->capacity;
 }
 
-static inline Chunk *
+static inline VqChunk *
 chunk_of(const VqArena *arena, const ChunkDesc *desc)
 {
-	return (Chunk *) arena->addr(arena->ctx, desc->chunk);
+	return (VqChunk *) arena->addr(arena->ctx, desc->chunk);
 }
 
 static void
@@ -171,9 +155,8 @@ find_descriptor(const VqLine *line, const VqArena *arena, int64 ticket)
 	return &desc[at];
 }
 
-/* The chunk of a ticket, or NULL. */
-static Chunk *
-find_chunk(const VqLine *line, const VqArena *arena, int64 ticket)
+VqChunk *
+vq_line_chunk(const VqLine *line, const VqArena *arena, int64 ticket)
 {
 	ChunkDesc  *desc = find_descriptor(line, arena, ticket);
 
@@ -269,15 +252,15 @@ vq_line_reserve(VqLine *line, const VqArena *arena, int64 ticket)
 		return false;
 	if (desc != NULL && !dead)
 		return true;
-	chunk = arena->alloc(arena->ctx, sizeof(Chunk));
+	chunk = arena->alloc(arena->ctx, sizeof(VqChunk));
 	if (chunk == 0)
 		return false;
 	if (!dead && !make_room(line, arena))
 	{
-		arena->free(arena->ctx, chunk, sizeof(Chunk));
+		arena->free(arena->ctx, chunk, sizeof(VqChunk));
 		return false;
 	}
-	memset(arena->addr(arena->ctx, chunk), 0, sizeof(Chunk));
+	memset(arena->addr(arena->ctx, chunk), 0, sizeof(VqChunk));
 	if (!dead)
 		insert_descriptor(line, arena, ticket / VQ_CHUNK, chunk);
 	else
@@ -292,7 +275,7 @@ vq_line_reserve(VqLine *line, const VqArena *arena, int64 ticket)
 /* ---- bits ---- */
 
 static inline uint64 *
-word_of(Chunk *chunk, int kind, int64 ticket)
+word_of(VqChunk *chunk, int kind, int64 ticket)
 {
 	return &chunk->bits[kind][ticket % VQ_CHUNK / WORD_BITS];
 }
@@ -307,7 +290,7 @@ static bool
 change_bit(VqLine *line, const VqArena *arena, VqKind kind, int64 ticket, int by)
 {
 	ChunkDesc  *desc = find_descriptor(line, arena, ticket);
-	Chunk	   *chunk;
+	VqChunk    *chunk;
 	uint64	   *word;
 
 	Assert(kind < VQ_KINDS);
@@ -351,7 +334,7 @@ vq_line_clear(VqLine *line, const VqArena *arena, VqKind kind, int64 ticket)
 bool
 vq_line_test(const VqLine *line, const VqArena *arena, VqKind kind, int64 ticket)
 {
-	Chunk	   *chunk = find_chunk(line, arena, ticket);
+	VqChunk    *chunk = vq_line_chunk(line, arena, ticket);
 
 	return chunk != NULL && (*word_of(chunk, kind, ticket) & mask_of(ticket)) != 0;
 }
@@ -359,7 +342,7 @@ vq_line_test(const VqLine *line, const VqArena *arena, VqKind kind, int64 ticket
 int
 vq_line_lane(const VqLine *line, const VqArena *arena, int64 ticket)
 {
-	Chunk	   *chunk = find_chunk(line, arena, ticket);
+	VqChunk    *chunk = vq_line_chunk(line, arena, ticket);
 
 	for (int lane = 0; chunk != NULL && lane < VQ_LANES; lane++)
 	{
@@ -373,7 +356,7 @@ vq_line_lane(const VqLine *line, const VqArena *arena, int64 ticket)
 
 /* How many of the chunk's tickets before this offset stand in lane. */
 static int64
-rank_in_chunk(const Chunk *chunk, VqKind lane, int offset)
+rank_in_chunk(const VqChunk *chunk, VqKind lane, int offset)
 {
 	int			end = offset / WORD_BITS;
 	int			block = end / BLOCK_WORDS;
@@ -409,7 +392,7 @@ vq_line_rank(const VqLine *line, const VqArena *arena, VqKind lane, int64 ticket
 
 /* The chunk's first n tickets from this offset with a bit of kind, or free ones of a lane. */
 static int
-gather_in_chunk(const Chunk *chunk, VqKind kind, bool only_free, int offset,
+gather_in_chunk(const VqChunk *chunk, VqKind kind, bool only_free, int offset,
 				int64 first_ticket, int64 *tickets, int n)
 {
 	uint64		wanted = ~UINT64CONST(0) << (offset % WORD_BITS);
@@ -470,25 +453,6 @@ vq_line_collect(const VqLine *line, const VqArena *arena, VqKind kind,
 	return gather(line, arena, kind, false, from, tickets, n);
 }
 
-/* ---- stamps ---- */
-
-void
-vq_line_set_stamp(VqLine *line, const VqArena *arena, int64 ticket, uint32 stamp)
-{
-	Chunk	   *chunk = find_chunk(line, arena, ticket);
-
-	if (chunk != NULL)
-		chunk->stamp[ticket % VQ_CHUNK] = stamp;
-}
-
-uint32
-vq_line_stamp(const VqLine *line, const VqArena *arena, int64 ticket)
-{
-	Chunk	   *chunk = find_chunk(line, arena, ticket);
-
-	return chunk != NULL ? chunk->stamp[ticket % VQ_CHUNK] : 0;
-}
-
 /* ---- the whole line ---- */
 
 int
@@ -515,7 +479,7 @@ vq_line_trim(VqLine *line, const VqArena *arena, int64 below)
 		line->dead++;
 		line->empty--;
 		freed++;
-		arena->free(arena->ctx, chunk, sizeof(Chunk));
+		arena->free(arena->ctx, chunk, sizeof(VqChunk));
 	}
 	if (line->dead == line->used)
 		vq_line_destroy(line, arena);
@@ -526,7 +490,7 @@ vq_line_trim(VqLine *line, const VqArena *arena, int64 below)
 
 /* Keep only what is HELD of one kind, and count it anew. */
 static void
-keep_held(Chunk *chunk, ChunkDesc *desc, VqKind kind)
+keep_held(VqChunk *chunk, ChunkDesc *desc, VqKind kind)
 {
 	uint16		total = 0;
 
@@ -559,7 +523,7 @@ vq_line_wipe(VqLine *line, const VqArena *arena)
 	line->empty = 0;
 	for (uint32 at = 0; at < line->used; at++)
 	{
-		Chunk	   *chunk;
+		VqChunk    *chunk;
 
 		if (desc[at].chunk == 0)
 			continue;
@@ -570,6 +534,8 @@ vq_line_wipe(VqLine *line, const VqArena *arena)
 				keep_held(chunk, &desc[at], kind);
 		}
 		memset(chunk->bits[VQ_TOUCHED], 0, sizeof(chunk->bits[VQ_TOUCHED]));
+		memset(chunk->row, 0, sizeof(chunk->row));
+		chunk->row_base = 0;
 		desc[at].count[VQ_TOUCHED] = 0;
 		for (int kind = 0; kind < VQ_KINDS; kind++)
 			line->count[kind] += desc[at].count[kind];
@@ -586,7 +552,7 @@ vq_line_destroy(VqLine *line, const VqArena *arena)
 		VqRef		chunk = descriptors(line, arena)[at].chunk;
 
 		if (chunk != 0)
-			arena->free(arena->ctx, chunk, sizeof(Chunk));
+			arena->free(arena->ctx, chunk, sizeof(VqChunk));
 	}
 	if (line->directory != 0)
 		arena->free(arena->ctx, line->directory, directory_size(line->capacity));
@@ -596,5 +562,5 @@ vq_line_destroy(VqLine *line, const VqArena *arena)
 size_t
 vq_line_memory(const VqLine *line, const VqArena *arena)
 {
-	return directory_size(line->capacity) + (line->used - line->dead) * sizeof(Chunk);
+	return directory_size(line->capacity) + (line->used - line->dead) * sizeof(VqChunk);
 }

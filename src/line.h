@@ -3,7 +3,7 @@
  *		The line of one queue: bitmaps over tickets with rank and select.
  *
  * A ticket is a positive bigint.  For each ticket the line keeps one bit a
- * kind (VqKind) and one 32-bit stamp.  Tickets live in chunks of VQ_CHUNK
+ * kind (VqKind), and the marks of mark.h.  Tickets live in chunks of VQ_CHUNK
  * tickets, which exist only while some bit of theirs is set (or until they are
  * trimmed).  A directory sorted by chunk number finds the chunk; a Fenwick
  * tree a lane over the directory and counts a block inside the chunk make
@@ -88,13 +88,6 @@ extern int	vq_line_collect(const VqLine *line, const VqArena *arena, VqKind kind
 							int64 from, int64 *tickets, int n);
 
 /*
- * A ticket's stamp, 0 if it has no chunk; setting one without a chunk is a
- * no-op.  A stamp is one aligned word: the shared lock is enough to set it.
- */
-extern void vq_line_set_stamp(VqLine *line, const VqArena *arena, int64 ticket, uint32 stamp);
-extern uint32 vq_line_stamp(const VqLine *line, const VqArena *arena, int64 ticket);
-
-/*
  * Free the chunks, all of whose tickets are below this ticket, in which no bit
  * but TOUCHED is set; returns how many.
  */
@@ -102,7 +95,7 @@ extern int	vq_line_trim(VqLine *line, const VqArena *arena, int64 below);
 
 /*
  * Begin a rebuild: clear the lanes and INSIDE of every ticket that is not HELD,
- * and TOUCHED of all; the other bits stay.
+ * TOUCHED of all, and where the rows were; the rest stays.
  */
 extern void vq_line_wipe(VqLine *line, const VqArena *arena);
 

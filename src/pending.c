@@ -10,6 +10,7 @@
 
 #include "access/xact.h"
 #include "due.h"
+#include "mark.h"
 #include "miscadmin.h"
 #include "pending.h"
 #include "roster.h"
@@ -46,6 +47,7 @@ typedef struct Op
 		VqSettings *settings;	/* QUEUE; in TopTransactionContext */
 	}			u;
 	VqNow		taken;			/* ADD with VQ_PAID: when the token was taken */
+	ItemPointerData row;		/* ADD: where its row is, once written */
 	SubTransactionId subid;
 	int			previous;		/* the operation before it of any type above REMOVE, or -1 */
 	uint8		type;
@@ -300,7 +302,7 @@ wait_until_clear(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket)
 
 void
 vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
-			int flags, bool within_cap)
+			const ItemPointerData *row, int flags, bool within_cap)
 {
 	Op		   *op = find_unconfirmed(queue, kind, ticket);
 	VqNow		now;
@@ -308,6 +310,7 @@ vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
 	if (op != NULL)
 	{
 		op->flags &= ~VQ_UNCONFIRMED;
+		op->row = *row;
 		n_unconfirmed--;
 		return;
 	}
@@ -331,6 +334,7 @@ vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
 	}
 	now = vq_now();
 	vq_add_bit(queue, kind, ticket, flags, now);
+	ops[n_ops - 1].row = *row;
 	if (flags & VQ_PAID)
 		vq_pacer_charge(&queue->pacer, now, 1);
 	queue->next_ticket = Max(queue->next_ticket, ticket + 1);
@@ -430,17 +434,36 @@ vq_names_pending(void)
 	return false;
 }
 
-void
-vq_settings_of(VqQueue *queue, VqSettings *settings)
+/* The settings that this transaction has given the queue, or NULL. */
+static const VqSettings *
+pending_settings(VqQueue *queue)
 {
 	for (int i = last_rare; i >= 0; i = ops[i].previous)
 		if (ops[i].type == OP_QUEUE && ops[i].queue == queue)
-		{
-			*settings = *ops[i].u.settings;
-			return;
-		}
+			return ops[i].u.settings;
+	return NULL;
+}
+
+void
+vq_settings_of(VqQueue *queue, VqSettings *settings)
+{
+	const VqSettings *pending = pending_settings(queue);
+
 	LWLockAcquire(&queue->lock, LW_SHARED);
-	*settings = queue->settings;
+	*settings = pending != NULL ? *pending : queue->settings;
+	LWLockRelease(&queue->lock);
+}
+
+void
+vq_label_of(VqQueue *queue, char *name, pg_uuid_t *tenant)
+{
+	const VqSettings *settings = pending_settings(queue);
+
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	if (settings == NULL)
+		settings = &queue->settings;
+	strlcpy(name, settings->name, VQ_NAME_SIZE);
+	*tenant = settings->tenant_id;
 	LWLockRelease(&queue->lock);
 }
 
@@ -479,6 +502,8 @@ apply_session(Op *op, bool building, VqNow now)
 			vq_line_set(line, vq_arena(), op->kind, ticket);
 		if (op->held)
 			vq_line_clear(line, vq_arena(), VQ_HELD, ticket);
+		vq_mark_row(line, vq_arena(), ticket, ItemPointerGetBlockNumberNoCheck(&op->row),
+					ItemPointerGetOffsetNumberNoCheck(&op->row));
 		if (op->kind == VQ_INSIDE && (op->flags & VQ_PAID))
 		{
 			vq_ring_add(&queue->released, now, 1);

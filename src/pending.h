@@ -16,6 +16,7 @@
 #define VQ_PENDING_H
 
 #include "shmem.h"
+#include "storage/itemptr.h"
 
 /* How a session was let in or out, in flags of the changes below. */
 #define VQ_PAID			0x01	/* took a token: undoing gives it back */
@@ -44,12 +45,12 @@ extern int	vq_pending_mark(void);
 extern void vq_drop_unconfirmed(int mark);
 
 /*
- * Note that a row was written by which ticket stands in a lane or holds a slot
+ * Note that this row was written by which ticket stands in a lane or holds a slot
  * (kind), confirming a reservation or making one.  Errors: 53200 memory; 53400
  * no free slot where within_cap.
  */
 extern void vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
-						int flags, bool within_cap);
+						const ItemPointerData *row, int flags, bool within_cap);
 
 /* Note that a row was written by which ticket no longer stands there. */
 extern void vq_note_remove(VqQueue *queue, VqKind kind, int64 ticket, int flags);
@@ -76,7 +77,11 @@ extern void vq_note_extension(bool created);
 /* Whether this transaction changed names itself, so that caches must not be believed. */
 extern bool vq_names_pending(void);
 
-/* The queue's settings as this transaction sees them.  Caller holds no lock. */
+/*
+ * The queue's settings, or only its name and tenant, as this transaction sees
+ * them.  Caller holds no lock; name has room for VQ_NAME_SIZE.
+ */
 extern void vq_settings_of(VqQueue *queue, VqSettings *settings);
+extern void vq_label_of(VqQueue *queue, char *name, pg_uuid_t *tenant);
 
 #endif							/* VQ_PENDING_H */

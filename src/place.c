@@ -10,11 +10,13 @@
 #include "due.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "mark.h"
 #include "miscadmin.h"
 #include "place.h"
 #include "queue.h"
 #include "rebuild.h"
 #include "roster.h"
+#include "statement.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -130,8 +132,8 @@ polite_delay(int64 wait)
 /* ---- locating ---- */
 
 /*
- * Position of a row by memory.  False if memory says that a waiting row does
- * not wait any more, and the caller should look at the row again.
+ * Position of a row by memory.  False if memory says that the row does not
+ * wait any more, or is not inside any more, and should be looked at again.
  */
 static bool
 locate_in_memory(VqQueue *queue, const VqRow *row, bool last_try, bool alive,
@@ -145,9 +147,8 @@ locate_in_memory(VqQueue *queue, const VqRow *row, bool last_try, bool alive,
 	LWLockAcquire(&queue->lock, LW_SHARED);
 	if (vq_is_queue(queue, &row->queue_id))
 	{
-		/* A lone aligned store: the shared lock keeps the chunk, and the later stamp may win. */
 		if (alive)
-			vq_line_set_stamp(&queue->line, vq_arena(), row->ticket, now.mono / USECS_PER_SEC);
+			vq_mark_alive(&queue->line, vq_arena(), row->ticket, now.mono / USECS_PER_SEC);
 		if (row->status == VQ_WAITING)
 		{
 			int			lane = vq_line_lane(&queue->line, vq_arena(), row->ticket);
@@ -157,7 +158,10 @@ locate_in_memory(VqQueue *queue, const VqRow *row, bool last_try, bool alive,
 			*wait = vq_estimate(queue, now, *position);
 		}
 		else
+		{
+			found = last_try || vq_line_test(&queue->line, vq_arena(), VQ_INSIDE, row->ticket);
 			*position = VQ_POSITION_INSIDE;
+		}
 	}
 	LWLockRelease(&queue->lock);
 	return found;

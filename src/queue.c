@@ -24,6 +24,7 @@
 #include "queue.h"
 #include "rebuild.h"
 #include "roster.h"
+#include "statement.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"

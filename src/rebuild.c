@@ -12,6 +12,7 @@
 #include "access/xlog.h"
 #include "due.h"
 #include "executor/tuptable.h"
+#include "mark.h"
 #include "miscadmin.h"
 #include "pending.h"
 #include "rebuild.h"
@@ -53,7 +54,7 @@ scan_by_table(Relation rel, Snapshot snapshot, VqRowCallback callback, void *arg
 		slot_getsomeattrs(slot, Anum_sessions_priority);
 		if (!slot->tts_isnull[Anum_sessions_left_at - 1])
 			continue;
-		vq_row_of(slot->tts_values, slot->tts_isnull, &row);
+		vq_row_of(slot->tts_values, slot->tts_isnull, &slot->tts_tid, &row);
 		callback(&row, arg);
 	}
 	table_endscan(scan);
@@ -206,11 +207,14 @@ load_row(VqLine *line, const VqRow *row)
 
 	if (line->count[VQ_TOUCHED] > 0 && vq_line_test(line, arena, VQ_TOUCHED, row->ticket))
 		return true;
-	if (vq_line_set(line, arena, kind, row->ticket) || vq_line_test(line, arena, kind, row->ticket))
-		return true;
-	if (!vq_line_reserve(line, arena, row->ticket))
-		return false;
-	vq_line_set(line, arena, kind, row->ticket);
+	if (!vq_line_set(line, arena, kind, row->ticket) && !vq_line_test(line, arena, kind, row->ticket))
+	{
+		if (!vq_line_reserve(line, arena, row->ticket))
+			return false;
+		vq_line_set(line, arena, kind, row->ticket);
+	}
+	vq_mark_row(line, arena, row->ticket, ItemPointerGetBlockNumber(&row->tid),
+				ItemPointerGetOffsetNumber(&row->tid));
 	return true;
 }
 

@@ -14,6 +14,7 @@
 #include "queue.h"
 #include "release.h"
 #include "reserve.h"
+#include "statement.h"
 #include "table.h"
 #include "utils/array.h"
 #include "utils/guc.h"

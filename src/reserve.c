@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "pending.h"
 #include "reserve.h"
+#include "statement.h"
 #include "table.h"
 #include "utils/wait_event.h"
 

@@ -30,20 +30,32 @@ registry_key(VqRegistryKey *key, Oid dboid, const pg_uuid_t *id)
 	key->id = *id;
 }
 
+/*
+ * Queues found lately.  As the memory of queues is type-stable, one can be
+ * looked at without a lock, to see whether it still is the queue wanted; if it
+ * is about to go, the caller finds that out under its lock.
+ */
+#define MEMO_SIZE 64
+static VqQueue *memo[MEMO_SIZE];
+
 VqQueue *
 vq_find_queue(const pg_uuid_t *id)
 {
+	VqQueue   **place = &memo[id->data[UUID_LEN - 1] % MEMO_SIZE];
 	VqRegistryKey key;
 	VqRegistryEntry *entry;
 	dsa_pointer ref;
 
+	if (*place != NULL && (*place)->dboid == MyDatabaseId && vq_is_queue(*place, id))
+		return *place;
 	registry_key(&key, MyDatabaseId, id);
 	entry = dshash_find(vq_registry(), &key, false);
 	if (entry == NULL)
 		return NULL;
 	ref = entry->queue;
 	dshash_release_lock(vq_registry(), entry);
-	return queue_at(ref);
+	*place = queue_at(ref);
+	return *place;
 }
 
 /* Put a slab of queues on the free list.  Caller holds VqShared.lock. */

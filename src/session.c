@@ -10,11 +10,13 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "guc.h"
+#include "lookup.h"
 #include "pending.h"
 #include "place.h"
 #include "queue.h"
 #include "rebuild.h"
 #include "roster.h"
+#include "statement.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -30,43 +32,55 @@ unknown_session(const pg_uuid_t *id)
 			 errhint("Join again with vqueue.join(), and check that vqueue.tenant is set as it was then.")));
 }
 
-/* Name of the row's queue, if that is one of the current tenant. */
+/* Name and tenant of a row's queue; false if it is gone. */
 static bool
-queue_name(const VqRow *row, char *name)
+read_queue(const VqRow *row, char *name, pg_uuid_t *tenant)
 {
-	pg_uuid_t	tenant;
 	VqSettings	settings;
+	VqQueue    *queue;
 
-	vq_current_tenant(&tenant);
 	if (RecoveryInProgress())
 	{
 		if (!vq_fetch_queue(&row->queue_id, &settings))
 			return false;
+		*tenant = settings.tenant_id;
+		strlcpy(name, settings.name, VQ_NAME_SIZE);
+		return true;
 	}
-	else
-	{
-		VqQueue    *queue = vq_find_queue(&row->queue_id);
-
-		if (queue == NULL)
-			return false;
-		vq_settings_of(queue, &settings);
-	}
-	strlcpy(name, settings.name, VQ_NAME_SIZE);
-	return memcmp(&settings.tenant_id, &tenant, sizeof(tenant)) == 0;
+	queue = vq_find_queue(&row->queue_id);
+	if (queue == NULL)
+		return false;
+	vq_label_of(queue, name, tenant);
+	return true;
 }
 
-/* The session that the first argument means, as it is now. */
+/* Name of the row's queue, if that is one of the current tenant. */
+static bool
+queue_name(const VqRow *row, char *name)
+{
+	pg_uuid_t	current;
+	pg_uuid_t	tenant;
+
+	vq_current_tenant(&current);
+	return read_queue(row, name, &tenant) && memcmp(&current, &tenant, sizeof(tenant)) == 0;
+}
+
+/* The session that the first argument means; as it is now, or as lookup.h says. */
 static void
-get_session(FunctionCallInfo fcinfo, VqPlace *place)
+get_session(FunctionCallInfo fcinfo, bool as_is_now, VqPlace *place)
 {
 	pg_uuid_t  *id;
+	bool		found;
 
 	if (PG_ARGISNULL(0))
 		vq_null_argument("session");
 	id = PG_GETARG_UUID_P(0);
-	if (!RecoveryInProgress())
+	if (RecoveryInProgress())
+		as_is_now = true;
+	else
 		vq_ready();
-	if (!vq_fetch_session(id, NULL, &place->row) || !queue_name(&place->row, place->queue))
+	found = as_is_now ? vq_fetch_session(id, NULL, &place->row) : vq_look_up_session(id, &place->row);
+	if (!found || !queue_name(&place->row, place->queue))
 		unknown_session(id);
 }
 
@@ -75,7 +89,7 @@ look(FunctionCallInfo fcinfo, bool alive)
 {
 	VqPlace		place;
 
-	get_session(fcinfo, &place);
+	get_session(fcinfo, false, &place);
 	vq_locate(&place, alive);
 	return vq_place_datum(fcinfo, &place);
 }
@@ -100,7 +114,7 @@ look_at_position(FunctionCallInfo fcinfo, bool alive)
 	VqPlace		place;
 	int64		position;
 
-	get_session(fcinfo, &place);
+	get_session(fcinfo, false, &place);
 	position = vq_locate_position(&place.row, alive);
 	if (position < 0)
 		PG_RETURN_NULL();
@@ -237,7 +251,7 @@ end_session(FunctionCallInfo fcinfo, const char *function, VqStatus status, Datu
 		TimestampTz left_at = GetCurrentTimestamp();
 
 		CHECK_FOR_INTERRUPTS();
-		get_session(fcinfo, &place);
+		get_session(fcinfo, true, &place);
 		if (!vq_is_live(&place.row))
 		{
 			ereport(NOTICE,

@@ -5,26 +5,27 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "table.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 static const char *const relation_names[VQ_RELATIONS] = {
-	"tenants", "queues", "ticket_ceilings", "user_sessions",
-	"tenants_pkey", "tenants_name_key",
+	"tenants", "queues", "ticket_ceilings", "user_sessions", "secrets",
+	"secrets_pkey", "tenants_pkey", "tenants_name_key",
 	"queues_pkey", "queues_tenant_id_name_key",
 	"user_sessions_pkey", "user_sessions_queue_id_ticket_key", "user_sessions_live_key"
 };
@@ -39,85 +40,9 @@ const char *const vq_lane_names[VQ_LANES] = {"vip", "high", "normal", "low"};
 /* In the order of VqState's values. */
 static const char *const state_names[] = {"closed", "paused", "draining", "open"};
 
-#define EQ "OPERATOR(pg_catalog.=)"
-#define FIRST_IN(lane) "pg_catalog.min(s.ticket) FILTER (WHERE s.status " EQ " 'waiting' AND s.priority " EQ " '" lane "')"
-
-static const struct
-{
-	const char *text;
-	int			n_args;
-	Oid			args[10];
-}			statements[VQ_STATEMENTS] =
-
-{
-	[VQ_INSERT_SESSION] = {
-		"INSERT INTO vqueue.user_sessions (id, queue_id, user_id, ticket, joined_at, served_at,"
-		" status, priority, user_name, user_email)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-		" ON CONFLICT (queue_id, user_id) WHERE left_at IS NULL DO NOTHING",
-		10, {UUIDOID, UUIDOID, UUIDOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-		TEXTOID, TEXTOID, TEXTOID, TEXTOID}
-	},
-	[VQ_INSERT_SESSIONS] = {
-		"INSERT INTO vqueue.user_sessions (id, queue_id, user_id, ticket, joined_at, served_at,"
-		" status, priority)"
-		" SELECT t.id, $1, t.user_id, t.ticket, t.joined_at, t.served_at,"
-		" CASE WHEN t.served_at IS NULL THEN 'waiting' ELSE 'serving' END, $2"
-		" FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),"
-		" pg_catalog.unnest($6), pg_catalog.unnest($7)) AS t (id, user_id, ticket, joined_at, served_at)"
-		" ON CONFLICT (queue_id, user_id) WHERE left_at IS NULL DO NOTHING RETURNING ticket",
-		7, {UUIDOID, TEXTOID, UUIDARRAYOID, UUIDARRAYOID, INT8ARRAYOID,
-		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}
-	},
-	[VQ_END_SESSION] = {
-		"UPDATE vqueue.user_sessions SET status = $2, left_at = $3, reason = COALESCE($4, reason)"
-		" WHERE id " EQ " $1 AND left_at IS NULL AND ($5 OR NOT status " EQ " 'waiting')",
-		5, {UUIDOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, BOOLOID}
-	},
-	[VQ_RELEASE_SESSIONS] = {
-		"UPDATE vqueue.user_sessions AS s SET status = 'serving', served_at = $3"
-		" FROM (SELECT c.ctid FROM vqueue.user_sessions AS c"
-		" WHERE c.queue_id " EQ " $1 AND c.ticket " EQ " ANY ($2) AND c.status " EQ " 'waiting'"
-		" FOR UPDATE SKIP LOCKED) AS w"
-		" WHERE s.ctid " EQ " w.ctid RETURNING s.id, s.user_id, s.ticket",
-		3, {UUIDOID, INT8ARRAYOID, TIMESTAMPTZOID}
-	},
-	[VQ_RAISE_CEILING] = {
-		"UPDATE vqueue.ticket_ceilings AS t SET ceiling = GREATEST(t.ceiling, $2)"
-		" FROM (SELECT c.ctid FROM vqueue.ticket_ceilings AS c"
-		" WHERE c.queue_id " EQ " $1 FOR UPDATE SKIP LOCKED) AS w"
-		" WHERE t.ctid " EQ " w.ctid",
-		2, {UUIDOID, INT8OID}
-	},
-	[VQ_INSERT_CEILING] = {
-		"INSERT INTO vqueue.ticket_ceilings (queue_id, ceiling) SELECT $1, $2"
-		" WHERE NOT EXISTS (SELECT FROM vqueue.ticket_ceilings AS c WHERE c.queue_id " EQ " $1)",
-		2, {UUIDOID, INT8OID}
-	},
-	[VQ_COUNT_AHEAD] = {
-		"SELECT pg_catalog.count(*) FROM vqueue.user_sessions AS s"
-		" WHERE s.queue_id " EQ " $1 AND s.left_at IS NULL AND s.status " EQ " 'waiting'"
-		" AND (s.priority " EQ " ANY ($3) OR s.priority " EQ " $4 AND s.ticket OPERATOR(pg_catalog.<) $2)",
-		4, {UUIDOID, INT8OID, TEXTARRAYOID, TEXTOID}
-	},
-	[VQ_COUNT_QUEUES] = {
-		"SELECT q.id,"
-		" pg_catalog.count(s.id) FILTER (WHERE s.status " EQ " 'waiting'),"
-		" pg_catalog.count(s.id) FILTER (WHERE s.status OPERATOR(pg_catalog.<>) 'waiting'),"
-		" COALESCE(" FIRST_IN("vip") ", " FIRST_IN("high") ", " FIRST_IN("normal") ", " FIRST_IN("low") "),"
-		" pg_catalog.max(s.ticket)"
-		" FROM vqueue.queues AS q LEFT JOIN vqueue.user_sessions AS s"
-		" ON s.queue_id " EQ " q.id AND s.left_at IS NULL GROUP BY q.id",
-		0, {0}
-	},
-	[VQ_DISARM] = {"SELECT vqueue._disarm_foreign_key()", 0, {0}},
-};
-
 static Oid	relation_oids[VQ_RELATIONS];
 static Oid	owner = InvalidOid;
 static bool relations_known = false;
-static SPIPlanPtr plans[VQ_STATEMENTS];
-static bool writing_ceiling = false;
 
 /* ---- finding the tables ---- */
 
@@ -180,6 +105,13 @@ vq_relation(VqRelation which)
 	return relation_oids[which];
 }
 
+Oid
+vq_owner(void)
+{
+	(void) vq_relation(VQ_SESSIONS);
+	return owner;
+}
+
 char *
 vq_uuid_text(const pg_uuid_t *id)
 {
@@ -235,8 +167,9 @@ number_of(Datum value, bool isnull, const char *const *names, int n)
 }
 
 void
-vq_row_of(const Datum *values, const bool *nulls, VqRow *row)
+vq_row_of(const Datum *values, const bool *nulls, const ItemPointerData *tid, VqRow *row)
 {
+	row->tid = *tid;
 	row->id = *DatumGetUUIDP(values[Anum_sessions_id - 1]);
 	row->queue_id = *DatumGetUUIDP(values[Anum_sessions_queue_id - 1]);
 	row->user_id = *DatumGetUUIDP(values[Anum_sessions_user_id - 1]);
@@ -259,7 +192,7 @@ vq_read_row(HeapTuple tuple, TupleDesc desc, VqRow *row)
 	bool		nulls[MaxHeapAttributeNumber];
 
 	heap_deform_tuple(tuple, desc, values, nulls);
-	vq_row_of(values, nulls, row);
+	vq_row_of(values, nulls, &tuple->t_self, row);
 }
 
 void
@@ -338,6 +271,25 @@ read_id(HeapTuple tuple, TupleDesc desc, void *result)
 	*(pg_uuid_t *) result = *DatumGetUUIDP(get_attribute(tuple, desc, Anum_queues_id));
 }
 
+/* A secret of a known length. */
+typedef struct Secret
+{
+	void	   *key;
+	Size		length;
+	bool		fits;
+} Secret;
+
+static void
+read_secret(HeapTuple tuple, TupleDesc desc, void *result)
+{
+	Secret	   *secret = result;
+	bytea	   *value = DatumGetByteaPP(get_attribute(tuple, desc, Anum_secrets_value));
+
+	secret->fits = VARSIZE_ANY_EXHDR(value) == secret->length;
+	if (secret->fits)
+		memcpy(secret->key, VARDATA_ANY(value), secret->length);
+}
+
 static void
 read_tenant_name(HeapTuple tuple, TupleDesc desc, void *result)
 {
@@ -363,6 +315,83 @@ vq_fetch_session(const pg_uuid_t *id, Snapshot snapshot, VqRow *row)
 
 	key_uuid(&key, Anum_sessions_id, id);
 	return fetch_row(VQ_SESSIONS_PKEY, &key, 1, snapshot, row);
+}
+
+/*
+ * The buffers in which blocks of sessions were last found.  Looking there first
+ * spares the search of the buffer table, and a block that is in a buffer needs
+ * no look at the length of the file.
+ */
+#define RECENT_BUFFERS 16384
+static Buffer *recent_buffers = NULL;
+
+/* Pin a block of the sessions; false if the table has become shorter. */
+static bool
+pin_block(Relation rel, BlockNumber block, Buffer *buffer)
+{
+	Buffer	   *recent;
+
+	if (recent_buffers == NULL)
+		recent_buffers = MemoryContextAllocZero(TopMemoryContext, RECENT_BUFFERS * sizeof(Buffer));
+	recent = &recent_buffers[block % RECENT_BUFFERS];
+	*buffer = *recent;
+	if (BufferIsValid(*buffer) &&
+		ReadRecentBuffer(VQ_LOCATOR(rel), MAIN_FORKNUM, block, *buffer))
+		return true;
+	if (block >= RelationGetNumberOfBlocks(rel))
+		return false;
+	*buffer = ReadBuffer(rel, block);
+	*recent = *buffer;
+	return true;
+}
+
+/* Read the row at an offset of a pinned block, if the snapshot sees that one of this id. */
+static bool
+read_session_at(Relation rel, Buffer buffer, OffsetNumber offset, const pg_uuid_t *id, VqRow *row)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	HeapTupleData tuple;
+	bool		found = false;
+	Page		page;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	if (offset <= PageGetMaxOffsetNumber(page) && ItemIdIsNormal(PageGetItemId(page, offset)))
+	{
+		tuple.t_data = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, offset));
+		tuple.t_len = ItemIdGetLength(PageGetItemId(page, offset));
+		tuple.t_tableOid = RelationGetRelid(rel);
+		ItemPointerSet(&tuple.t_self, BufferGetBlockNumber(buffer), offset);
+		if (HeapTupleSatisfiesVisibility(&tuple, GetActiveSnapshot(), buffer) &&
+			memcmp(DatumGetUUIDP(get_attribute(&tuple, desc, Anum_sessions_id)), id, UUID_LEN) == 0)
+		{
+			vq_read_row(&tuple, desc, row);
+			found = true;
+		}
+	}
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	return found;
+}
+
+bool
+vq_fetch_session_at(const ItemPointerData *tid, const pg_uuid_t *id, VqRow *row)
+{
+	Relation	rel;
+	Buffer		buffer;
+	bool		found = false;
+
+	/* The rows read by a transaction with one snapshot are the index's matter, and predicate locks are too. */
+	if (IsolationUsesXactSnapshot())
+		return false;
+	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);
+	if (rel->rd_tableam == GetHeapamTableAmRoutine() &&
+		pin_block(rel, ItemPointerGetBlockNumber(tid), &buffer))
+	{
+		found = read_session_at(rel, buffer, ItemPointerGetOffsetNumber(tid), id, row);
+		ReleaseBuffer(buffer);
+	}
+	table_close(rel, NoLock);
+	return found;
 }
 
 bool
@@ -445,6 +474,16 @@ vq_fetch_tenant(const char *name, pg_uuid_t *id)
 	return fetch(VQ_TENANTS, VQ_TENANTS_NAME, &key, 1, NULL, read_id, id);
 }
 
+bool
+vq_fetch_secret(const char *name, void *key, Size length)
+{
+	Secret		secret = {key, length, false};
+	ScanKeyData scan_key;
+
+	key_text(&scan_key, Anum_secrets_name, name);
+	return fetch(VQ_SECRETS, VQ_SECRETS_PKEY, &scan_key, 1, NULL, read_secret, &secret) && secret.fits;
+}
+
 char *
 vq_fetch_tenant_name(const pg_uuid_t *id)
 {
@@ -474,71 +513,4 @@ vq_fetch_queue(const pg_uuid_t *id, VqSettings *settings)
 
 	key_uuid(&key, Anum_queues_id, id);
 	return fetch(VQ_QUEUES, VQ_QUEUES_PKEY, &key, 1, NULL, read_settings, settings);
-}
-
-/* ---- writing ---- */
-
-uint64
-vq_execute(VqStatement statement, Datum *values, const char *nulls, VqCaller *caller)
-{
-	int			rc;
-
-	(void) vq_relation(VQ_SESSIONS);
-	GetUserIdAndSecContext(&caller->userid, &caller->context);
-	SetUserIdAndSecContext(owner, caller->context | SECURITY_LOCAL_USERID_CHANGE);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (plans[statement] == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare(statements[statement].text, statements[statement].n_args,
-									   (Oid *) statements[statement].args);
-
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare statement %d", statement);
-		plans[statement] = plan;
-	}
-	rc = SPI_execute_plan(plans[statement], values, nulls, false, 0);
-	if (rc < 0)
-		elog(ERROR, "statement %d failed: %s", statement, SPI_result_code_string(rc));
-	return SPI_processed;
-}
-
-void
-vq_executed(const VqCaller *caller)
-{
-	SPI_finish();
-	SetUserIdAndSecContext(caller->userid, caller->context);
-}
-
-bool
-vq_write_ceiling(const pg_uuid_t *queue_id, int64 ceiling)
-{
-	Datum		values[2] = {UUIDPGetDatum(queue_id), Int64GetDatum(ceiling)};
-	bool		done;
-	VqCaller	caller;
-
-	writing_ceiling = true;
-	PG_TRY();
-	{
-		done = vq_execute(VQ_RAISE_CEILING, values, NULL, &caller) > 0;
-		vq_executed(&caller);
-		if (!done)
-		{
-			/* Locked, or not there: new, or deleted by hand. */
-			done = vq_execute(VQ_INSERT_CEILING, values, NULL, &caller) > 0;
-			vq_executed(&caller);
-		}
-	}
-	PG_FINALLY();
-	{
-		writing_ceiling = false;
-	}
-	PG_END_TRY();
-	return done;
-}
-
-bool
-vq_writing_ceiling(void)
-{
-	return writing_ceiling;
 }

@@ -1,11 +1,9 @@
 /*
  * table.h
- *		The tables of vqueue as C sees them: where they are, their rows, and the
- *		statements that write them.
+ *		The tables of vqueue as C sees them: where they are, and their rows.
  *
  * Reading goes straight to an index, past the executor and thus past its
- * privilege checks; writing goes through SPI, as the owner of the tables.  The
- * SQL functions that call this are the gate.
+ * privilege checks.  The SQL functions that call this are the gate.
  */
 #ifndef VQ_TABLE_H
 #define VQ_TABLE_H
@@ -13,6 +11,7 @@
 #include "access/htup.h"
 #include "access/tupdesc.h"
 #include "shmem.h"
+#include "storage/itemptr.h"
 #include "utils/snapshot.h"
 
 typedef enum VqRelation
@@ -21,6 +20,8 @@ typedef enum VqRelation
 	VQ_QUEUES,
 	VQ_CEILINGS,
 	VQ_SESSIONS,
+	VQ_SECRETS,
+	VQ_SECRETS_PKEY,
 	VQ_TENANTS_PKEY,
 	VQ_TENANTS_NAME,
 	VQ_QUEUES_PKEY,
@@ -50,6 +51,9 @@ enum
 
 	Anum_ceilings_queue_id = 1,
 	Anum_ceilings_ceiling = 2,
+
+	Anum_secrets_name = 1,
+	Anum_secrets_value = 2,
 
 	Anum_sessions_id = 1,
 	Anum_sessions_queue_id,
@@ -95,6 +99,7 @@ typedef struct VqRow
 	TimestampTz left_at;
 	VqStatus	status;
 	VqKind		lane;
+	ItemPointerData tid;		/* where it was read */
 } VqRow;
 
 static inline bool
@@ -117,13 +122,16 @@ extern bool vq_installed(void);
 /* Oid of a table or index.  Errors: 42P01 the extension is not installed. */
 extern Oid	vq_relation(VqRelation which);
 
+/* The role that owns the tables. */
+extern Oid	vq_owner(void);
+
 /* Lane of a priority's name, or -1. */
 extern int	vq_parse_lane(const char *name, int len);
 extern int	vq_parse_status(const char *name, int len);
 
 /* Read a row, whole or from its first columns' values. */
 extern void vq_read_row(HeapTuple tuple, TupleDesc desc, VqRow *row);
-extern void vq_row_of(const Datum *values, const bool *nulls, VqRow *row);
+extern void vq_row_of(const Datum *values, const bool *nulls, const ItemPointerData *tid, VqRow *row);
 extern void vq_read_settings(HeapTuple tuple, TupleDesc desc, VqSettings *settings);
 
 /* The burst in force. */
@@ -134,6 +142,12 @@ extern bool vq_fetch_session(const pg_uuid_t *id, Snapshot snapshot, VqRow *row)
 extern bool vq_fetch_ticket(const pg_uuid_t *queue_id, int64 ticket, Snapshot snapshot, VqRow *row);
 extern bool vq_fetch_live(const pg_uuid_t *queue_id, const pg_uuid_t *user_id,
 						  Snapshot snapshot, VqRow *row);
+
+/*
+ * Fetch the session of this id if its row is there, in the version that the
+ * statement's snapshot sees.  False does not mean that there is none.
+ */
+extern bool vq_fetch_session_at(const ItemPointerData *tid, const pg_uuid_t *id, VqRow *row);
 
 /*
  * Wait for the transaction that is about to give the user a live session, if
@@ -150,40 +164,8 @@ extern char *vq_fetch_tenant_name(const pg_uuid_t *id); /* NULL if there is none
 extern bool vq_fetch_queue_name(const pg_uuid_t *tenant_id, const char *name, pg_uuid_t *id);
 extern bool vq_fetch_queue(const pg_uuid_t *id, VqSettings *settings);
 
-typedef enum VqStatement
-{
-	VQ_INSERT_SESSION,			/* one row, nothing on a conflict with the user's live one */
-	VQ_INSERT_SESSIONS,			/* the same from arrays */
-	VQ_END_SESSION,				/* to a final status */
-	VQ_RELEASE_SESSIONS,		/* waiting to serving, past locked rows; returns id, user_id,
-								 * ticket */
-	VQ_RAISE_CEILING,
-	VQ_INSERT_CEILING,
-	VQ_COUNT_AHEAD,				/* a position from the table alone */
-	VQ_COUNT_QUEUES,			/* the counters of all queues from the table alone */
-	VQ_DISARM,
-	VQ_STATEMENTS
-} VqStatement;
-
-/* Who to be again after a statement was executed as the owner. */
-typedef struct VqCaller
-{
-	Oid			userid;
-	int			context;
-} VqCaller;
-
-/*
- * Execute a statement as the owner of the tables and return the number of
- * rows; SPI_tuptable is valid until vq_executed, which must follow.
- */
-extern uint64 vq_execute(VqStatement statement, Datum *values, const char *nulls, VqCaller *caller);
-extern void vq_executed(const VqCaller *caller);
-
-/* Set the ceiling of a queue's tickets; false if its row is locked. */
-extern bool vq_write_ceiling(const pg_uuid_t *queue_id, int64 ceiling);
-
-/* Whether the present write of a ceiling is our own. */
-extern bool vq_writing_ceiling(void);
+/* A secret of so many bytes, by the latest snapshot; false if there is none. */
+extern bool vq_fetch_secret(const char *name, void *key, Size length);
 
 extern char *vq_uuid_text(const pg_uuid_t *id);
 

@@ -16,6 +16,7 @@
 #include "rebuild.h"
 #include "reserve.h"
 #include "roster.h"
+#include "statement.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -279,7 +280,7 @@ note_step(VqQueue *queue, const VqRow *row, int old_kind, int new_kind, bool ins
 	if (new_kind == VQ_INSIDE && !inserted)
 		flags = VQ_PAID | VQ_ANNOUNCE;
 	if (new_kind >= 0)
-		vq_note_add(queue, &row->queue_id, new_kind, row->ticket, flags,
+		vq_note_add(queue, &row->queue_id, new_kind, row->ticket, &row->tid, flags,
 					!inserted && !is_replica());
 	if (old_kind >= 0)
 		vq_note_remove(queue, old_kind, row->ticket, new_kind < 0 ? VQ_ANNOUNCE : 0);
@@ -320,7 +321,7 @@ vqueue_session_after(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	}
 	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
-		note_step(queue, &row, vq_row_kind(&row), vq_row_kind(&new), false);
+		note_step(queue, &new, vq_row_kind(&row), vq_row_kind(&new), false);
 	else if (vq_is_live(&row))
 		vq_note_remove(queue, vq_row_kind(&row), row.ticket, 0);
 	return PointerGetDatum(NULL);

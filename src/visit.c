@@ -11,6 +11,7 @@
 #include "place.h"
 #include "release.h"
 #include "roster.h"
+#include "statement.h"
 #include "table.h"
 #include "visit.h"
 

@@ -21,6 +21,7 @@
 #include "postmaster/interrupt.h"
 #include "rebuild.h"
 #include "roster.h"
+#include "statement.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"

@@ -102,6 +102,14 @@ SELECT status, position FROM vqueue.poll(pg_temp.s('visit', 3));
 SELECT status, position FROM vqueue.complete(pg_temp.s('visit', 3));
 SELECT status, position FROM vqueue.join('visit', pg_temp.u(3));
 COMMIT;
+DO $$
+BEGIN
+    FOR i IN 1 .. 600 LOOP
+        EXIT WHEN EXISTS (SELECT FROM vqueue.sessions WHERE queue = 'visit' AND status = 'serving');
+        PERFORM pg_sleep(0.05);
+    END LOOP;
+END
+$$;
 SELECT status, ticket, served_at IS NOT NULL, left_at IS NOT NULL FROM vqueue.sessions WHERE queue = 'visit' ORDER BY ticket;
 SELECT status FROM vqueue.leave(pg_temp.s('visit', 3));
 SELECT * FROM vqueue.check();

@@ -2,13 +2,14 @@
  * model_line.c
  *		Random operations on a line, each compared with a naive model.
  *
- * The model is a sorted array of the tickets that ever were set or stamped
+ * The model is a sorted array of the tickets that ever were set or marked
  * while their chunk existed, and a sorted array of the chunks.  It counts by
  * looking at all of them.
  */
 #include "model_line.h"
 
 #include "arena.h"
+#include "mark.h"
 
 #define MAX_TICKETS		3000
 #define MAX_CHUNKS		400
@@ -18,7 +19,9 @@ typedef struct Ticket
 {
 	int64		ticket;
 	uint32		bits;			/* bit k: kind k */
-	uint32		stamp;
+	int64		alive;			/* second of the last sign of life, -1: none */
+	uint32		block;			/* where its row was last said to be */
+	uint16		offset;			/* 0: nothing was said since the last wipe */
 } Ticket;
 
 typedef struct Model
@@ -94,6 +97,7 @@ entry_of(Model *m, int64 ticket)
 		memmove(m->tickets + at + 1, m->tickets + at, (m->n_tickets - at) * sizeof(Ticket));
 		memset(&m->tickets[at], 0, sizeof(Ticket));
 		m->tickets[at].ticket = ticket;
+		m->tickets[at].alive = -1;
 		m->n_tickets++;
 	}
 	return &m->tickets[at];
@@ -107,12 +111,24 @@ bits_of(const Model *m, int64 ticket)
 	return at < m->n_tickets && m->tickets[at].ticket == ticket ? m->tickets[at].bits : 0;
 }
 
-static uint32
-stamp_of(const Model *m, int64 ticket)
+/* The ticket's entry if it has one. */
+static const Ticket *
+known(const Model *m, int64 ticket)
 {
 	int			at = ticket_index(m, ticket);
 
-	return at < m->n_tickets && m->tickets[at].ticket == ticket ? m->tickets[at].stamp : 0;
+	return at < m->n_tickets && m->tickets[at].ticket == ticket ? &m->tickets[at] : NULL;
+}
+
+/* What silence has to be, at a second not before the sign of life nor two days after. */
+static int64
+silence_of(const Model *m, int64 ticket, int64 second)
+{
+	const Ticket *entry = known(m, ticket);
+
+	if (entry == NULL || entry->alive < 0)
+		return -1;
+	return (second / VQ_MARK_SECONDS - entry->alive / VQ_MARK_SECONDS) * VQ_MARK_SECONDS;
 }
 
 static int
@@ -172,6 +188,22 @@ compare_counts(Model *m)
 	MUST(vq_line_memory(&m->line, &m->arena.arena) == m->arena.bytes);
 }
 
+/* A row may be forgotten, but is never told to be where it was not said to be. */
+static void
+compare_marks(Model *m, int64 ticket)
+{
+	const Ticket *entry = known(m, ticket);
+	int64		second = entry != NULL && entry->alive >= 0 ? entry->alive : 0;
+	uint32		block;
+	uint16		offset;
+
+	for (int days = 0; days <= 2; days++)
+		MUST(vq_mark_silence(&m->line, &m->arena.arena, ticket, second + days * 86400) ==
+			 silence_of(m, ticket, second + days * 86400));
+	if (vq_marked_row(&m->line, &m->arena.arena, ticket, &block, &offset))
+		MUST(entry != NULL && entry->offset == offset && entry->block == block);
+}
+
 static void
 compare_ticket(Model *m, int64 ticket)
 {
@@ -182,7 +214,7 @@ compare_ticket(Model *m, int64 ticket)
 	for (int lane = 0; lane < VQ_LANES; lane++)
 		MUST(vq_line_rank(&m->line, arena, lane, ticket) == rank_of(m, lane, ticket));
 	MUST(vq_line_lane(&m->line, arena, ticket) == lane_of(m, ticket));
-	MUST(vq_line_stamp(&m->line, arena, ticket) == stamp_of(m, ticket));
+	compare_marks(m, ticket);
 }
 
 static void
@@ -311,16 +343,21 @@ do_change(Model *m, VqKind kind, int64 ticket, bool value)
 }
 
 static void
-do_stamp(Model *m, int64 ticket, uint32 stamp)
+do_mark(Model *m, int64 ticket, int64 second, uint32 block, uint16 offset)
 {
 	Ticket	   *entry = m->n_tickets < MAX_TICKETS ? entry_of(m, ticket) : NULL;
 
 	if (entry == NULL && has_chunk(m, ticket))
 		return;
-	vq_line_set_stamp(&m->line, &m->arena.arena, ticket, stamp);
+	vq_mark_alive(&m->line, &m->arena.arena, ticket, second);
+	vq_mark_row(&m->line, &m->arena.arena, ticket, block, offset);
 	if (entry != NULL)
-		entry->stamp = stamp;
-	MUST(vq_line_stamp(&m->line, &m->arena.arena, ticket) == stamp_of(m, ticket));
+	{
+		entry->alive = second;
+		entry->block = block;
+		entry->offset = offset;
+	}
+	compare_marks(m, ticket);
 }
 
 static void
@@ -369,6 +406,7 @@ do_wipe(Model *m)
 		if (!(m->tickets[i].bits & (1u << VQ_HELD)))
 			m->tickets[i].bits &= ~wiped;
 		m->tickets[i].bits &= ~(1u << VQ_TOUCHED);
+		m->tickets[i].offset = 0;
 	}
 	vq_line_wipe(&m->line, &m->arena.arena);
 	compare_all(m);
@@ -423,7 +461,8 @@ do_one(Model *m)
 	else if (choice < 84)
 		compare_gathered(m, kind, false, ticket, source_scaled(s, 7));
 	else if (choice < 92)
-		do_stamp(m, ticket, source_below(s, UINT64CONST(1) << 32));
+		do_mark(m, ticket, source_below(s, UINT64CONST(1) << 40), source_scaled(s, 32),
+				1 + source_below(s, 70));
 	else if (choice < 95)
 		do_trim(m, ticket);
 	else if (choice < 97)

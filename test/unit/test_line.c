@@ -3,6 +3,7 @@
  *		The line: examples of its contract, then random operations by the model.
  */
 #include "arena.h"
+#include "mark.h"
 #include "model_line.h"
 #include "tap.h"
 
@@ -64,8 +65,8 @@ test_nothing(void)
 	is(vq_line_rank(&line, ARENA, VQ_LANE_LOW, PG_INT64_MAX), 0, "nobody is ahead in a zeroed line");
 	is(vq_line_select(&line, ARENA, VQ_LANE_LOW, 1, &ticket, 1), 0, "nobody to select");
 	is(vq_line_collect(&line, ARENA, VQ_ENDED, 1, &ticket, 1), 0, "nobody to collect");
-	vq_line_set_stamp(&line, ARENA, 1, 77);
-	is(vq_line_stamp(&line, ARENA, 1), 0, "a stamp without a chunk is not kept");
+	vq_mark_alive(&line, ARENA, 1, 77);
+	is(vq_mark_silence(&line, ARENA, 1, 77), -1, "a sign of life without a chunk is not kept");
 	is(vq_line_trim(&line, ARENA, PG_INT64_MAX), 0, "nothing to trim");
 	vq_line_wipe(&line, ARENA);
 	is(vq_line_memory(&line, ARENA), 0, "a zeroed line takes no memory");
@@ -81,7 +82,6 @@ test_bits(void)
 	begin();
 	ok(vq_line_reserve(&line, ARENA, 5), "a ticket is reserved");
 	is(line.empty, 1, "its chunk is empty");
-	is(vq_line_stamp(&line, ARENA, 5), 0, "its stamp is 0");
 	ok(vq_line_set(&line, ARENA, VQ_LANE_NORMAL, 5), "setting a bit changes it");
 	ok(!vq_line_set(&line, ARENA, VQ_LANE_NORMAL, 5), "setting it again does not");
 	is(line.count[VQ_LANE_NORMAL], 1, "it counts once");
@@ -92,11 +92,73 @@ test_bits(void)
 	   "a bit is cleared");
 	ok(!vq_line_clear(&line, ARENA, VQ_LANE_NORMAL, 5), "clearing it again changes nothing");
 	is(line.empty, 1, "a chunk with nothing but TOUCHED is empty");
-	vq_line_set_stamp(&line, ARENA, 5, PG_UINT32_MAX);
-	is(vq_line_stamp(&line, ARENA, 5), PG_UINT32_MAX, "a stamp is kept");
-	is(vq_line_stamp(&line, ARENA, 6), 0, "the neighbour's is its own");
 	ok(arena.largest <= 45056, "a chunk takes %zu bytes, 45056 at most", arena.largest);
 	end("bits");
+}
+
+/* Whether the row of a ticket is remembered there. */
+static bool
+row_is(int64 ticket, uint32 block, uint16 offset)
+{
+	uint32		b;
+	uint16		o;
+
+	return vq_marked_row(&line, ARENA, ticket, &b, &o) && b == block && o == offset;
+}
+
+static bool
+row_is_unknown(int64 ticket)
+{
+	uint32		block;
+	uint16		offset;
+
+	return !vq_marked_row(&line, ARENA, ticket, &block, &offset);
+}
+
+static void
+test_marks(void)
+{
+	bool		right = true;
+
+	begin();
+	vq_line_reserve(&line, ARENA, 5);
+	is(vq_mark_silence(&line, ARENA, 5, 1000), -1, "no sign of life at first");
+	vq_mark_alive(&line, ARENA, 5, 1000);
+	is(vq_mark_silence(&line, ARENA, 5, 1003), 0, "one just now");
+	is(vq_mark_silence(&line, ARENA, 5, 1000 + 86400), 86400, "one a day ago");
+	is(vq_mark_silence(&line, ARENA, 6, 1000), -1, "the neighbour's is its own");
+	for (int64 second = 0; right && second < 600000; second += VQ_MARK_SECONDS)
+	{
+		vq_mark_alive(&line, ARENA, 5, second);
+		right = vq_mark_silence(&line, ARENA, 5, second + 172800) == 172800;
+	}
+	ok(right, "a silence of two days is told at any time");
+
+	ok(row_is_unknown(5), "no row at first");
+	vq_mark_row(&line, ARENA, 5, 100000, 7);
+	ok(row_is(5, 100000, 7), "a row is remembered");
+	ok(row_is_unknown(6), "the neighbour's is not");
+	vq_mark_row(&line, ARENA, 6, 100767, 63);
+	ok(row_is(6, 100767, 63), "the farthest one after it is");
+	vq_mark_row(&line, ARENA, 7, 99744, 1);
+	ok(row_is(7, 99744, 1), "the farthest one before it is");
+	vq_mark_row(&line, ARENA, 7, 100768, 1);
+	ok(row_is_unknown(7), "one too far after it is not");
+	vq_mark_row(&line, ARENA, 6, 99743, 1);
+	ok(row_is_unknown(6), "one too far before it is not");
+	vq_mark_row(&line, ARENA, 5, 100000, 64);
+	ok(row_is_unknown(5), "one too far down its block is not");
+	vq_mark_row(&line, ARENA, 8, 100001, 1);
+	vq_line_wipe(&line, ARENA);
+	ok(row_is_unknown(8), "wiping forgets where rows were");
+	vq_mark_row(&line, ARENA, 8, 3, 1);
+	ok(row_is(8, 3, 1), "and begins anew");
+	vq_mark_row(&line, ARENA, 9, 0, 1);
+	ok(row_is(9, 0, 1), "at the first block too");
+	vq_line_reserve(&line, ARENA, 2 * VQ_CHUNK);
+	vq_mark_row(&line, ARENA, 2 * VQ_CHUNK, PG_UINT32_MAX - 1, 1);
+	ok(row_is(2 * VQ_CHUNK, PG_UINT32_MAX - 1, 1), "and the last");
+	end("marks");
 }
 
 static void
@@ -155,7 +217,7 @@ test_trim(void)
 	is(line.dead, 0, "mostly dead descriptors were squeezed out");
 	join(VQ_LANE_HIGH, 7);
 	ok(selects(VQ_LANE_HIGH, 1, 2, (int64[]) {7, 30 * VQ_CHUNK + 3, 0}), "a freed chunk can come back");
-	is(vq_line_stamp(&line, ARENA, 3), 0, "and is blank");
+	is(vq_mark_silence(&line, ARENA, 3, 0), -1, "and is blank");
 	end("trim");
 }
 
@@ -173,7 +235,7 @@ test_wipe(void)
 		vq_line_set(&line, ARENA, kind, VQ_CHUNK + kind);
 		vq_line_set(&line, ARENA, VQ_HELD, VQ_CHUNK + kind);
 	}
-	vq_line_set_stamp(&line, ARENA, 2, 5);
+	vq_mark_alive(&line, ARENA, 2, 5);
 	vq_line_wipe(&line, ARENA);
 	for (int kind = 0; kind <= VQ_INSIDE; kind++)
 	{
@@ -185,7 +247,7 @@ test_wipe(void)
 	is(line.count[VQ_RELEASED], 2, "wipe: RELEASED stays");
 	is(line.count[VQ_ENDED], 2, "wipe: ENDED stays");
 	is(line.count[VQ_HELD], VQ_KINDS + 1, "wipe: HELD stays");
-	is(vq_line_stamp(&line, ARENA, 2), 5, "wipe: stamps stay");
+	is(vq_mark_silence(&line, ARENA, 2, 9), 4, "wipe: signs of life stay");
 	is(vq_line_rank(&line, ARENA, VQ_LANE_LOW, PG_INT64_MAX), 1, "wipe: rank follows");
 	end("wipe");
 }
@@ -349,6 +411,7 @@ main(int argc, char **argv)
 
 	test_nothing();
 	test_bits();
+	test_marks();
 	test_rank_and_select();
 	test_trim();
 	test_wipe();

@@ -1,0 +1,42 @@
+/*
+ * mark.h
+ *		What a line remembers of a ticket beside its bits: the last sign of life,
+ *		and where its row is in the table.
+ *
+ * Neither counts for anything but speed and patience.  Where the row is, is a
+ * hint: whoever follows it makes sure that the row is the one that was meant.
+ * All of this needs only the shared lock, as each mark is one aligned word and
+ * the last writer may win.  A ticket without a chunk has no marks, and setting
+ * them is a no-op.
+ */
+#ifndef VQ_MARK_H
+#define VQ_MARK_H
+
+#include "line.h"
+
+/* Signs of life are told apart by so many seconds, and for two days. */
+#define VQ_MARK_SECONDS 4
+
+/* The session of a ticket gave a sign of life at this second of the monotonic clock. */
+extern void vq_mark_alive(const VqLine *line, const VqArena *arena, int64 ticket, int64 second);
+
+/*
+ * Seconds since the last sign of life, up to VQ_MARK_SECONDS too many or too
+ * few; -1 if there was none.  A silence of more than three days is told as a
+ * shorter one.
+ */
+extern int64 vq_mark_silence(const VqLine *line, const VqArena *arena, int64 ticket, int64 second);
+
+/*
+ * The row of a ticket is at this block and offset, the latter from 1.  Not
+ * every place can be remembered: those too far from the rows of neighbours, or
+ * too far down in the block, are not.
+ */
+extern void vq_mark_row(const VqLine *line, const VqArena *arena, int64 ticket,
+						uint32 block, uint16 offset);
+
+/* Where the row of a ticket was last seen; false if that is not known. */
+extern bool vq_marked_row(const VqLine *line, const VqArena *arena, int64 ticket,
+						  uint32 *block, uint16 *offset);
+
+#endif							/* VQ_MARK_H */

@@ -1,0 +1,153 @@
+/*
+ * statement.c
+ *		The statements by which C writes the tables, or counts in them.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "statement.h"
+#include "table.h"
+
+#define EQ "OPERATOR(pg_catalog.=)"
+#define FIRST_IN(lane) "pg_catalog.min(s.ticket) FILTER (WHERE s.status " EQ " 'waiting' AND s.priority " EQ " '" lane "')"
+
+static const struct
+{
+	const char *text;
+	int			n_args;
+	Oid			args[10];
+}			statements[VQ_STATEMENTS] =
+
+{
+	[VQ_INSERT_SESSION] = {
+		"INSERT INTO vqueue.user_sessions (id, queue_id, user_id, ticket, joined_at, served_at,"
+		" status, priority, user_name, user_email)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+		" ON CONFLICT (queue_id, user_id) WHERE left_at IS NULL DO NOTHING",
+		10, {UUIDOID, UUIDOID, UUIDOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+		TEXTOID, TEXTOID, TEXTOID, TEXTOID}
+	},
+	[VQ_INSERT_SESSIONS] = {
+		"INSERT INTO vqueue.user_sessions (id, queue_id, user_id, ticket, joined_at, served_at,"
+		" status, priority)"
+		" SELECT t.id, $1, t.user_id, t.ticket, t.joined_at, t.served_at,"
+		" CASE WHEN t.served_at IS NULL THEN 'waiting' ELSE 'serving' END, $2"
+		" FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),"
+		" pg_catalog.unnest($6), pg_catalog.unnest($7)) AS t (id, user_id, ticket, joined_at, served_at)"
+		" ON CONFLICT (queue_id, user_id) WHERE left_at IS NULL DO NOTHING RETURNING ticket",
+		7, {UUIDOID, TEXTOID, UUIDARRAYOID, UUIDARRAYOID, INT8ARRAYOID,
+		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}
+	},
+	[VQ_END_SESSION] = {
+		"UPDATE vqueue.user_sessions SET status = $2, left_at = $3, reason = COALESCE($4, reason)"
+		" WHERE id " EQ " $1 AND left_at IS NULL AND ($5 OR NOT status " EQ " 'waiting')",
+		5, {UUIDOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, BOOLOID}
+	},
+	[VQ_RELEASE_SESSIONS] = {
+		"UPDATE vqueue.user_sessions AS s SET status = 'serving', served_at = $3"
+		" FROM (SELECT c.ctid FROM vqueue.user_sessions AS c"
+		" WHERE c.queue_id " EQ " $1 AND c.ticket " EQ " ANY ($2) AND c.status " EQ " 'waiting'"
+		" FOR UPDATE SKIP LOCKED) AS w"
+		" WHERE s.ctid " EQ " w.ctid RETURNING s.id, s.user_id, s.ticket",
+		3, {UUIDOID, INT8ARRAYOID, TIMESTAMPTZOID}
+	},
+	[VQ_RAISE_CEILING] = {
+		"UPDATE vqueue.ticket_ceilings AS t SET ceiling = GREATEST(t.ceiling, $2)"
+		" FROM (SELECT c.ctid FROM vqueue.ticket_ceilings AS c"
+		" WHERE c.queue_id " EQ " $1 FOR UPDATE SKIP LOCKED) AS w"
+		" WHERE t.ctid " EQ " w.ctid",
+		2, {UUIDOID, INT8OID}
+	},
+	[VQ_INSERT_CEILING] = {
+		"INSERT INTO vqueue.ticket_ceilings (queue_id, ceiling) SELECT $1, $2"
+		" WHERE NOT EXISTS (SELECT FROM vqueue.ticket_ceilings AS c WHERE c.queue_id " EQ " $1)",
+		2, {UUIDOID, INT8OID}
+	},
+	[VQ_COUNT_AHEAD] = {
+		"SELECT pg_catalog.count(*) FROM vqueue.user_sessions AS s"
+		" WHERE s.queue_id " EQ " $1 AND s.left_at IS NULL AND s.status " EQ " 'waiting'"
+		" AND (s.priority " EQ " ANY ($3) OR s.priority " EQ " $4 AND s.ticket OPERATOR(pg_catalog.<) $2)",
+		4, {UUIDOID, INT8OID, TEXTARRAYOID, TEXTOID}
+	},
+	[VQ_COUNT_QUEUES] = {
+		"SELECT q.id,"
+		" pg_catalog.count(s.id) FILTER (WHERE s.status " EQ " 'waiting'),"
+		" pg_catalog.count(s.id) FILTER (WHERE s.status OPERATOR(pg_catalog.<>) 'waiting'),"
+		" COALESCE(" FIRST_IN("vip") ", " FIRST_IN("high") ", " FIRST_IN("normal") ", " FIRST_IN("low") "),"
+		" pg_catalog.max(s.ticket)"
+		" FROM vqueue.queues AS q LEFT JOIN vqueue.user_sessions AS s"
+		" ON s.queue_id " EQ " q.id AND s.left_at IS NULL GROUP BY q.id",
+		0, {0}
+	},
+	[VQ_DISARM] = {"SELECT vqueue._disarm_foreign_key()", 0, {0}},
+};
+
+static SPIPlanPtr plans[VQ_STATEMENTS];
+static bool writing_ceiling = false;
+
+uint64
+vq_execute(VqStatement statement, Datum *values, const char *nulls, VqCaller *caller)
+{
+	Oid			owner = vq_owner();
+	int			rc;
+
+	GetUserIdAndSecContext(&caller->userid, &caller->context);
+	SetUserIdAndSecContext(owner, caller->context | SECURITY_LOCAL_USERID_CHANGE);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (plans[statement] == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare(statements[statement].text, statements[statement].n_args,
+									   (Oid *) statements[statement].args);
+
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare statement %d", statement);
+		plans[statement] = plan;
+	}
+	rc = SPI_execute_plan(plans[statement], values, nulls, false, 0);
+	if (rc < 0)
+		elog(ERROR, "statement %d failed: %s", statement, SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
+void
+vq_executed(const VqCaller *caller)
+{
+	SPI_finish();
+	SetUserIdAndSecContext(caller->userid, caller->context);
+}
+
+bool
+vq_write_ceiling(const pg_uuid_t *queue_id, int64 ceiling)
+{
+	Datum		values[2] = {UUIDPGetDatum(queue_id), Int64GetDatum(ceiling)};
+	bool		done;
+	VqCaller	caller;
+
+	writing_ceiling = true;
+	PG_TRY();
+	{
+		done = vq_execute(VQ_RAISE_CEILING, values, NULL, &caller) > 0;
+		vq_executed(&caller);
+		if (!done)
+		{
+			/* Locked, or not there: new, or deleted by hand. */
+			done = vq_execute(VQ_INSERT_CEILING, values, NULL, &caller) > 0;
+			vq_executed(&caller);
+		}
+	}
+	PG_FINALLY();
+	{
+		writing_ceiling = false;
+	}
+	PG_END_TRY();
+	return done;
+}
+
+bool
+vq_writing_ceiling(void)
+{
+	return writing_ceiling;
+}

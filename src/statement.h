@@ -1,0 +1,48 @@
+/*
+ * statement.h
+ *		The statements by which C writes the tables, or counts in them.
+ *
+ * They go through SPI, as the owner of the tables.  The SQL functions that
+ * call this are the gate.
+ */
+#ifndef VQ_STATEMENT_H
+#define VQ_STATEMENT_H
+
+#include "utils/uuid.h"
+
+typedef enum VqStatement
+{
+	VQ_INSERT_SESSION,			/* one row, nothing on a conflict with the user's live one */
+	VQ_INSERT_SESSIONS,			/* the same from arrays */
+	VQ_END_SESSION,				/* to a final status */
+	VQ_RELEASE_SESSIONS,		/* waiting to serving, past locked rows; returns id, user_id,
+								 * ticket */
+	VQ_RAISE_CEILING,
+	VQ_INSERT_CEILING,
+	VQ_COUNT_AHEAD,				/* a position from the table alone */
+	VQ_COUNT_QUEUES,			/* the counters of all queues from the table alone */
+	VQ_DISARM,
+	VQ_STATEMENTS
+} VqStatement;
+
+/* Who to be again after a statement was executed as the owner. */
+typedef struct VqCaller
+{
+	Oid			userid;
+	int			context;
+} VqCaller;
+
+/*
+ * Execute a statement as the owner of the tables and return the number of
+ * rows; SPI_tuptable is valid until vq_executed, which must follow.
+ */
+extern uint64 vq_execute(VqStatement statement, Datum *values, const char *nulls, VqCaller *caller);
+extern void vq_executed(const VqCaller *caller);
+
+/* Set the ceiling of a queue's tickets; false if its row is locked. */
+extern bool vq_write_ceiling(const pg_uuid_t *queue_id, int64 ceiling);
+
+/* Whether the present write of a ceiling is our own. */
+extern bool vq_writing_ceiling(void);
+
+#endif							/* VQ_STATEMENT_H */
