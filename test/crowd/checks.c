@@ -94,8 +94,7 @@ check_joined(const Evidence *evidence, Verdict *verdict)
 				answered, evidence->n_rows, missing, differing, unknown, twice);
 }
 
-/* Whether a row's times fit its status, and are in order. */
-static bool
+bool
 times_fit(const Row *row)
 {
 	bool		ended = row->left_at != 0;

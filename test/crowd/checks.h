@@ -44,6 +44,9 @@ extern int	checks_count(void);
 extern const char *check_name(int check);	/* one word */
 extern void check_run(int check, const Evidence *evidence, Verdict *verdict);
 
+/* Whether a row's times fit its status, and are in order. */
+extern bool times_fit(const Row *row);
+
 /* The burst that 0 stands for, as documented: a tenth of a second's worth, at least 1. */
 extern int64_t default_burst(int64_t rate_per_minute);
 

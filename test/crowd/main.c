@@ -17,6 +17,7 @@
 
 #include "crowd.h"
 #include "selftest.h"
+#include "storm.h"
 #include "summary.h"
 #include "watch.h"
 
@@ -37,6 +38,8 @@ typedef struct Options
 	int64_t		give_up_after;	/* seconds */
 	int64_t		seed;
 	bool		self_test;
+	bool		storm;
+	StormOptions of_storm;
 } Options;
 
 /* All that takes part in a run. */
@@ -69,6 +72,9 @@ static void
 usage(void)
 {
 	puts("Usage: crowd --trace FILE [OPTION...]\n"
+		 "       crowd --storm [OPTION...]\n"
+		 "\n"
+		 "Replaying a trace:\n"
 		 "  --trace FILE        arrivals a second\n"
 		 "  --queue NAME        queue to create and use (nasa)\n"
 		 "  --speed N           times as fast as the trace (120)\n"
@@ -77,7 +83,20 @@ usage(void)
 		 "  --connections N     worker connections (24)\n"
 		 "  --give-up-after N   seconds (45)\n"
 		 "  --self-test         test the crowd itself, without a server\n"
-		 "VQ_SEED sets the seed of what is random (1995).");
+		 "\n"
+		 "A storm of everything at random:\n"
+		 "  --seconds N         at most so long; SIGTERM or SIGUSR1 ends it earlier (10)\n"
+		 "  --clients N         connections (24)\n"
+		 "  --queues N          queues to create (4)\n"
+		 "  --prefix NAME       their names are NAME1 to NAMEN (storm)\n"
+		 "  --rate N            releases a minute, to begin with (6000)\n"
+		 "  --cap N             users inside at once, to begin with (60)\n"
+		 "  --faults            connections may be lost, and errors may come of faults\n"
+		 "  --no-settings       do not change settings\n"
+		 "  --sick              with one more queue, in which every release fails\n"
+		 "  --ledger FILE       append a line for each change that was acknowledged\n"
+		 "\n"
+		 "VQ_SEED sets the seed of what is random (1995 for a trace, or else any).");
 }
 
 static Options
@@ -92,11 +111,22 @@ read_options(int argc, char **argv)
 		{"connections", required_argument, NULL, 'n'},
 		{"give-up-after", required_argument, NULL, 'g'},
 		{"self-test", no_argument, NULL, 'S'},
+		{"storm", no_argument, NULL, 'T'},
+		{"seconds", required_argument, NULL, 'd'},
+		{"clients", required_argument, NULL, 'C'},
+		{"queues", required_argument, NULL, 'Q'},
+		{"prefix", required_argument, NULL, 'p'},
+		{"faults", no_argument, NULL, 'F'},
+		{"no-settings", no_argument, NULL, 'N'},
+		{"sick", no_argument, NULL, 'K'},
+		{"ledger", required_argument, NULL, 'l'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0}
 	};
 	Options		options = {.queue = "nasa",.speed = 120,.rate_per_minute = 21600,.cap = 520,
-	.connections = 24,.give_up_after = 45,.seed = 1995};
+	.connections = 24,.give_up_after = 45,.seed = 1995,
+	.of_storm = {.seconds = 10,.clients = 24,.queues = 4,.prefix = "storm",.rate = 6000,.cap = 60,
+	.settings = true}};
 	const char *seed = getenv("VQ_SEED");
 	int			c;
 
@@ -115,9 +145,11 @@ read_options(int argc, char **argv)
 				break;
 			case 'r':
 				options.rate_per_minute = number_option("--rate", optarg, 1, 10000000);
+				options.of_storm.rate = options.rate_per_minute;
 				break;
 			case 'c':
 				options.cap = number_option("--cap", optarg, 1, 100000000);
+				options.of_storm.cap = options.cap;
 				break;
 			case 'n':
 				options.connections = number_option("--connections", optarg, 1, 1000);
@@ -128,6 +160,33 @@ read_options(int argc, char **argv)
 			case 'S':
 				options.self_test = true;
 				break;
+			case 'T':
+				options.storm = true;
+				break;
+			case 'd':
+				options.of_storm.seconds = number_option("--seconds", optarg, 1, 100000);
+				break;
+			case 'C':
+				options.of_storm.clients = number_option("--clients", optarg, 1, 1000);
+				break;
+			case 'Q':
+				options.of_storm.queues = number_option("--queues", optarg, 1, 1000);
+				break;
+			case 'p':
+				options.of_storm.prefix = optarg;
+				break;
+			case 'F':
+				options.of_storm.faults = true;
+				break;
+			case 'N':
+				options.of_storm.settings = false;
+				break;
+			case 'K':
+				options.of_storm.sick = true;
+				break;
+			case 'l':
+				options.of_storm.ledger = optarg;
+				break;
 			case 'h':
 				usage();
 				exit(0);
@@ -137,10 +196,14 @@ read_options(int argc, char **argv)
 	}
 	if (optind < argc)
 		die("\"%s\" is one argument too many", argv[optind]);
-	if (options.trace == NULL)
-		die("no --trace was given");
+	if (options.trace == NULL && !options.storm)
+		die("neither --trace nor --storm was given");
+	options.of_storm.seed = wall_time() % 1000000000;
 	if (seed != NULL && seed[0] != '\0')
+	{
 		options.seed = number_option("VQ_SEED", seed, 0, INT64_C(999999999999999999));
+		options.of_storm.seed = options.seed;
+	}
 	return options;
 }
 
@@ -415,5 +478,7 @@ main(int argc, char **argv)
 	options = read_options(argc, argv);
 	if (options.self_test)
 		return self_test(options.trace);
+	if (options.storm)
+		return storm_run(&options.of_storm);
 	return run_crowd(&options);
 }

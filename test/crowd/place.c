@@ -10,7 +10,7 @@ const char *const status_names[STATUSES] = {
 	"waiting", "ready", "serving", "completed", "left", "abandoned", "no_show", "expired", "removed"
 };
 
-static const char *const lane_names[LANES] = {"vip", "high", "normal", "low"};
+const char *const lane_names[LANES] = {"vip", "high", "normal", "low"};
 
 /* Index of a name, or -1. */
 static int
@@ -50,7 +50,7 @@ uuid_field(const PGresult *result, int row, int column)
 	return uuid;
 }
 
-static int64_t
+int64_t
 number_field(const PGresult *result, int row, int column, int64_t if_null)
 {
 	int64_t		number;
@@ -100,8 +100,6 @@ place_read(const PGresult *result, int row)
 }
 
 /* ---- the table ---- */
-
-#define MICROSECONDS(column) "(extract(epoch FROM " column ") * 1000000)::bigint"
 
 #define ROWS_QUERY \
 	"SELECT s.id, s.user_id, s.status, s.priority, s.ticket," \

@@ -65,12 +65,19 @@ typedef struct Row
 } Row;
 
 extern const char *const status_names[STATUSES];
+extern const char *const lane_names[LANES];
+
+/* Microseconds since 1970 of a timestamp, as a bigint. */
+#define MICROSECONDS(column) "(extract(epoch FROM " column ") * 1000000)::bigint"
 
 extern bool status_parse(const char *text, size_t length, Status *status);
 extern bool status_is_live(Status status);
 
 /* Read one row of an answer, or die: these are shapes that do not change. */
 extern Place place_read(const PGresult *result, int row);
+
+/* One field of an answer, or die if it is no number. */
+extern int64_t number_field(const PGresult *result, int row, int column, int64_t if_null);
 
 /* All sessions of a queue. */
 extern Row *rows_fetch(PGconn *conn, const char *queue, int *n);

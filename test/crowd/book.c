@@ -1,0 +1,429 @@
+/*
+ * book.c
+ *		The storm's ledger: what its clients asked, what they were answered, and how
+ *		each transaction ended.
+ */
+#include "book.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *const verb_names[VERBS] = {
+	"join", "join_many", "poll", "status", "heartbeat", "position", "ticket_position", "leave",
+	"complete", "remove", "move"
+};
+
+Book *
+book_make(int queues)
+{
+	Book	   *book = get_memory(sizeof(Book));
+
+	book->queues = get_memory(queues * sizeof(BookQueue));
+	book->n_queues = queues;
+	book->by_id = idmap_make();
+	book->orders_found = idmap_make();
+	return book;
+}
+
+void
+book_free(Book *book)
+{
+	for (int q = 0; q < book->n_queues; q++)
+	{
+		BookQueue  *queue = &book->queues[q];
+
+		free(queue->name);
+		free(queue->limits.list);
+		free(queue->states.list);
+		free(queue->snapshots);
+		free(queue->rows);
+		for (int b = 0; b < BELIEFS; b++)
+			free(queue->live[b].sessions);
+	}
+	free(book->queues);
+	free(book->sessions);
+	idmap_free(book->by_id);
+	idmap_free(book->orders_found);
+	free(book->joins);
+	free(book->touches);
+	free(book->readings);
+	free(book->orders);
+	free(book->away.list);
+	free(book->stalled.list);
+	if (book->ledger != NULL)
+		fclose(book->ledger);
+	free(book);
+}
+
+int64_t
+deed_end(const Deed *deed)
+{
+	return deed->lost ? deed->ended_at + LINGERING : deed->ended_at;
+}
+
+/* ---- what was asked ---- */
+
+int
+book_join_asked(Book *book, int queue, const Uuid *user, Lane lane, int64_t asked_at)
+{
+	Join	   *join;
+
+	book->joins = grow(book->joins, book->n_joins, &book->joins_room, sizeof(Join));
+	join = &book->joins[book->n_joins];
+	memset(join, 0, sizeof(Join));
+	join->deed.asked_at = asked_at;
+	join->queue = queue;
+	join->user = *user;
+	join->lane = lane;
+	join->session = -1;
+	return book->n_joins++;
+}
+
+int
+book_touch_asked(Book *book, Verb verb, int session, Lane lane, int64_t asked_at)
+{
+	Touch	   *touch;
+
+	book->touches = grow(book->touches, book->n_touches, &book->touches_room, sizeof(Touch));
+	touch = &book->touches[book->n_touches];
+	memset(touch, 0, sizeof(Touch));
+	touch->deed.asked_at = asked_at;
+	touch->verb = verb;
+	touch->session = session;
+	touch->lane = lane;
+	return book->n_touches++;
+}
+
+int
+book_order_asked(Book *book, const Uuid *id, int64_t asked_at)
+{
+	Order	   *order;
+
+	book->orders = grow(book->orders, book->n_orders, &book->orders_room, sizeof(Order));
+	order = &book->orders[book->n_orders];
+	memset(order, 0, sizeof(Order));
+	order->id = *id;
+	order->deed.asked_at = asked_at;
+	return book->n_orders++;
+}
+
+/* ---- what was answered ---- */
+
+/* An event may be heard before the join is answered, so either opens the session. */
+static int
+find_or_open(Book *book, const Uuid *id)
+{
+	int			index = idmap_find(book->by_id, id);
+	Session    *session;
+
+	if (index >= 0)
+		return index;
+	book->sessions = grow(book->sessions, book->n_sessions, &book->sessions_room, sizeof(Session));
+	session = &book->sessions[book->n_sessions];
+	memset(session, 0, sizeof(Session));
+	session->id = *id;
+	session->queue = -1;
+	session->known_at = NEVER;
+	session->list = -1;
+	idmap_add(book->by_id, id, book->n_sessions);
+	return book->n_sessions++;
+}
+
+void
+book_join_answered(Book *book, int join, const Place *place, int64_t served_at, int64_t answered_at)
+{
+	Join	   *asked = &book->joins[join];
+	int			index = find_or_open(book, &place->id);
+	Session    *session = &book->sessions[index];
+
+	asked->deed.answered_at = answered_at;
+	asked->session = index;
+	asked->status = place->status;
+	if (!session->answered)
+	{
+		session->answered = true;
+		if (session->queue >= 0 && (!uuid_equal(&session->user, &place->user_id) ||
+									session->ticket != place->ticket))
+			session->event_differs = true;
+		session->queue = asked->queue;
+		session->user = asked->user;
+		session->ticket = place->ticket;
+		session->lane = place->lane;
+	}
+	if (session->queue != asked->queue || session->ticket != place->ticket ||
+		!uuid_equal(&session->user, &asked->user) || !uuid_equal(&session->user, &place->user_id))
+		session->differs = true;
+	book_place_seen(book, place, served_at, asked->deed.asked_at, answered_at);
+}
+
+void
+book_end_answered(Book *book, int touch, const Place *place, int64_t served_at, int64_t answered_at)
+{
+	Touch	   *asked = &book->touches[touch];
+
+	asked->deed.answered_at = answered_at;
+	asked->status = place->status;
+	book_place_seen(book, place, served_at, asked->deed.asked_at, answered_at);
+}
+
+void
+book_move_answered(Book *book, int touch, bool changed, int64_t answered_at)
+{
+	book->touches[touch].deed.answered_at = answered_at;
+	book->touches[touch].changed = changed;
+}
+
+void
+book_place_seen(Book *book, const Place *place, int64_t served_at, int64_t asked_at,
+				int64_t answered_at)
+{
+	int			index = find_or_open(book, &place->id);
+	Session    *session = &book->sessions[index];
+
+	if (served_at != 0)
+	{
+		if (session->served_at == 0)
+			session->served_at = served_at;
+		else if (session->served_at != served_at)
+			session->served_twice = true;
+		if (session->seen_serving_at == 0)
+			session->seen_serving_at = answered_at;
+	}
+	book_position_read(book, index, place->position, asked_at, answered_at);
+	if (session->known_at != NEVER && place->status == SERVING && session->list == BELIEVED_WAITING)
+		book_believe(book, index, BELIEVED_SERVING);
+}
+
+void
+book_position_read(Book *book, int session, int64_t position, int64_t asked_at, int64_t answered_at)
+{
+	Reading    *reading;
+
+	book->readings = grow(book->readings, book->n_readings, &book->readings_room, sizeof(Reading));
+	reading = &book->readings[book->n_readings++];
+	reading->session = session;
+	reading->position = position;
+	reading->asked_at = asked_at;
+	reading->answered_at = answered_at;
+}
+
+/* ---- how it ended ---- */
+
+static void
+deed_over(Deed *deed, Outcome outcome, bool lost, int64_t at)
+{
+	deed->outcome = outcome;
+	deed->lost = lost;
+	deed->ended_at = at;
+}
+
+/* A line for those who want to know what was acknowledged when. */
+static void
+write_ledger(Book *book, int64_t at, const char *verb, const Session *session, Status status)
+{
+	char		id[UUID_TEXT];
+	char		user[UUID_TEXT];
+
+	if (book->ledger == NULL)
+		return;
+	fprintf(book->ledger, "%lld %s %s %s %s %lld %s\n", (long long) at,
+			book->queues[session->queue].name, verb, uuid_print(&session->id, id),
+			uuid_print(&session->user, user), (long long) session->ticket, status_names[status]);
+	fflush(book->ledger);
+}
+
+void
+book_join_over(Book *book, int join, Outcome outcome, bool lost, int64_t at)
+{
+	Join	   *asked = &book->joins[join];
+	Session    *session;
+
+	deed_over(&asked->deed, outcome, lost, at);
+	if (outcome != COMMITTED || asked->session < 0)
+		return;
+	session = &book->sessions[asked->session];
+	if (session->known_at == NEVER)
+	{
+		session->known_at = at;
+		book_believe(book, asked->session, session->seen_serving_at != 0 ?
+					 BELIEVED_SERVING : BELIEVED_WAITING);
+	}
+	write_ledger(book, at, "join", session, asked->status);
+}
+
+void
+book_touch_over(Book *book, int touch, Outcome outcome, bool lost, int64_t at)
+{
+	Touch	   *asked = &book->touches[touch];
+	Session    *session = &book->sessions[asked->session];
+
+	deed_over(&asked->deed, outcome, lost, at);
+	if (asked->verb == V_MOVE)
+	{
+		if (outcome == COMMITTED && asked->changed)
+			write_ledger(book, at, verb_names[V_MOVE], session, WAITING);
+		return;
+	}
+	if (outcome == ROLLED_BACK)
+		return;
+	book_believe(book, asked->session, -1);
+	if (outcome == COMMITTED && asked->deed.answered_at != 0)
+		write_ledger(book, at, verb_names[asked->verb], session, asked->status);
+}
+
+void
+book_order_over(Book *book, int order, Outcome outcome, bool lost, int64_t at)
+{
+	deed_over(&book->orders[order].deed, outcome, lost, at);
+}
+
+/* ---- events ---- */
+
+static void
+hear_session(Book *book, int queue, const Event *event, const EventSession *heard, int64_t heard_at)
+{
+	int			index = find_or_open(book, &heard->id);
+	Session    *session = &book->sessions[index];
+
+	if (session->queue < 0)
+	{
+		session->queue = queue;
+		session->user = heard->user_id;
+		session->ticket = heard->ticket;
+	}
+	else if (session->queue != queue || session->ticket != heard->ticket ||
+			 !uuid_equal(&session->user, &heard->user_id))
+		session->event_differs = true;
+	if (event->type == RELEASED_EVENT)
+	{
+		session->released_events++;
+		session->released_heard_at = heard_at;
+		if (session->seen_serving_at == 0)
+			session->seen_serving_at = heard_at;
+		if (session->list == BELIEVED_WAITING)
+			book_believe(book, index, BELIEVED_SERVING);
+	}
+	else if (event->type == ENDED_EVENT)
+	{
+		session->ended_events++;
+		session->ended_heard_at = heard_at;
+		session->ended_event_status = heard->status;
+	}
+}
+
+void
+book_heard(Book *book, const Event *event, int64_t heard_at)
+{
+	int			queue = -1;
+
+	for (int q = 0; q < book->n_queues; q++)
+		if (strcmp(book->queues[q].name, event->queue) == 0)
+			queue = q;
+	if (queue < 0)
+		return;					/* somebody else's */
+	for (int i = 0; i < event->n_sessions; i++)
+		hear_session(book, queue, event, &event->sessions[i], heard_at);
+}
+
+/* ---- settings and spans ---- */
+
+int
+settings_asked(Settings *settings, const Setting *setting, int64_t asked_at)
+{
+	settings->list = grow(settings->list, settings->n, &settings->room, sizeof(Setting));
+	settings->list[settings->n] = *setting;
+	settings->list[settings->n].from = asked_at;
+	settings->list[settings->n].to = NEVER;
+	return settings->n++;
+}
+
+void
+settings_over(Settings *settings, int change, Outcome outcome, int64_t at)
+{
+	if (outcome == ROLLED_BACK)
+		settings->list[change].to = 0;
+	if (outcome != COMMITTED)
+		return;
+	for (int i = 0; i < change; i++)
+		if (settings->list[i].to == NEVER)
+			settings->list[i].to = at;
+}
+
+static bool
+may_apply(const Setting *setting, int64_t from, int64_t to)
+{
+	return setting->from <= to && setting->to >= from;
+}
+
+int64_t
+settings_highest_cap(const Settings *settings, int64_t from, int64_t to)
+{
+	int64_t		highest = 0;
+
+	for (int i = 0; i < settings->n; i++)
+		if (may_apply(&settings->list[i], from, to) && settings->list[i].cap > highest)
+			highest = settings->list[i].cap;
+	return highest;
+}
+
+int64_t
+settings_highest_burst(const Settings *settings, int64_t from, int64_t to)
+{
+	int64_t		highest = 0;
+
+	for (int i = 0; i < settings->n; i++)
+		if (may_apply(&settings->list[i], from, to) && settings->list[i].burst > highest)
+			highest = settings->list[i].burst;
+	return highest;
+}
+
+void
+spans_add(Spans *spans, int64_t from, int64_t to)
+{
+	spans->list = grow(spans->list, spans->n, &spans->room, sizeof(Span));
+	spans->list[spans->n].from = from;
+	spans->list[spans->n++].to = to;
+}
+
+bool
+spans_touch(const Spans *spans, int64_t from, int64_t to)
+{
+	for (int i = 0; i < spans->n; i++)
+		if (spans->list[i].from <= to && spans->list[i].to >= from)
+			return true;
+	return false;
+}
+
+/* ---- beliefs ---- */
+
+int
+book_choose(const Book *book, int queue, Belief belief, Random *random)
+{
+	const LiveList *list = &book->queues[queue].live[belief];
+
+	return list->n > 0 ? list->sessions[random_between(random, 0, list->n - 1)] : -1;
+}
+
+void
+book_believe(Book *book, int session, int belief)
+{
+	Session    *it = &book->sessions[session];
+	LiveList   *list;
+
+	if (it->list >= 0)
+	{
+		int			last;
+
+		list = &book->queues[it->queue].live[it->list];
+		last = list->sessions[--list->n];
+		list->sessions[it->place_in_list] = last;
+		book->sessions[last].place_in_list = it->place_in_list;
+	}
+	it->list = belief;
+	if (belief < 0)
+		return;
+	list = &book->queues[it->queue].live[belief];
+	list->sessions = grow(list->sessions, list->n, &list->room, sizeof(int));
+	it->place_in_list = list->n;
+	list->sessions[list->n++] = session;
+}

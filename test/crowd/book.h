@@ -1,0 +1,281 @@
+/*
+ * book.h
+ *		The storm's ledger: what its clients asked, what they were answered, and how
+ *		each transaction ended.
+ *
+ * The book only notes; whether it is right is for laws.c to say.  All times are
+ * wall times of the crowd's side: something was asked before it was sent, and
+ * answered or ended after all of the answer had arrived.
+ */
+#ifndef CROWD_BOOK_H
+#define CROWD_BOOK_H
+
+#include <stdio.h>
+
+#include "basics.h"
+#include "event.h"
+#include "idmap.h"
+#include "place.h"
+
+typedef enum Outcome
+{
+	OPEN,						/* its transaction has not ended yet */
+	COMMITTED,
+	ROLLED_BACK,
+	UNKNOWN						/* the connection was lost during the commit */
+} Outcome;
+
+typedef enum Verb
+{
+	V_JOIN,
+	V_JOIN_MANY,
+	V_POLL,
+	V_STATUS,
+	V_HEARTBEAT,
+	V_POSITION,
+	V_TICKET_POSITION,
+	V_LEAVE,
+	V_COMPLETE,
+	V_REMOVE,
+	V_MOVE,
+	VERBS
+} Verb;
+
+extern const char *const verb_names[VERBS];
+
+/* Something that a statement did, if its transaction committed. */
+typedef struct Deed
+{
+	int64_t		asked_at;
+	int64_t		answered_at;	/* 0: refused, or the answer was lost */
+	int64_t		ended_at;		/* when its transaction, or savepoint, was known to have ended */
+	Outcome		outcome;
+	bool		lost;			/* the connection was: its server process may live on for a while */
+} Deed;
+
+/* One user's part of a join. */
+typedef struct Join
+{
+	Deed		deed;
+	int			queue;
+	Uuid		user;
+	Lane		lane;
+	int			session;		/* as answered, or -1 */
+	Status		status;			/* as answered */
+} Join;
+
+/* A session was ended or moved to another lane, or somebody tried to. */
+typedef struct Touch
+{
+	Deed		deed;
+	Verb		verb;
+	int			session;
+	Lane		lane;			/* of a move: whither */
+	bool		changed;		/* of a move: the session still waited */
+	Status		status;			/* of an end: as answered */
+} Touch;
+
+/* A position was asked for. */
+typedef struct Reading
+{
+	int			session;
+	int64_t		position;		/* -1: null */
+	int64_t		asked_at;
+	int64_t		answered_at;
+} Reading;
+
+/* A row of the business's own table. */
+typedef struct Order
+{
+	Uuid		id;
+	Deed		deed;
+} Order;
+
+/* All that was ever answered of one session. */
+typedef struct Session
+{
+	Uuid		id;
+	int			queue;
+	Uuid		user;
+	int64_t		ticket;
+	Lane		lane;			/* as first answered */
+	bool		answered;		/* by a join; else only told of by an event */
+	bool		differs;		/* later answers gave it another user, ticket or queue */
+	int64_t		known_at;		/* since when a committed join of it is known; NEVER: none is */
+	int64_t		served_at;		/* as first answered; 0: not yet */
+	bool		served_twice;	/* as an answer gave another time */
+	int64_t		seen_serving_at;	/* first sign that it was let in; 0: none */
+
+	int			released_events;
+	int64_t		released_heard_at;
+	int			ended_events;
+	int64_t		ended_heard_at;
+	Status		ended_event_status;
+	bool		event_differs;
+
+	/* what the clients believe, to choose from */
+	int			list;			/* of their queue; -1: none */
+	int			place_in_list;
+} Session;
+
+/* Settings that may have been in force from one time to another. */
+typedef struct Setting
+{
+	int64_t		from;
+	int64_t		to;
+	int64_t		rate;			/* a minute */
+	int64_t		burst;
+	int64_t		cap;
+	bool		open;			/* of a change of state: whether releases go on */
+} Setting;
+
+typedef struct Settings
+{
+	Setting    *list;
+	int			n;
+	int			room;
+} Settings;
+
+/* How many were inside by one snapshot of the table. */
+typedef struct Snapshot
+{
+	int64_t		asked_at;
+	int64_t		answered_at;
+	int64_t		serving;
+	int64_t		doubles;		/* users with two live sessions */
+} Snapshot;
+
+/* A time that excuses something. */
+typedef struct Span
+{
+	int64_t		from;
+	int64_t		to;
+} Span;
+
+typedef struct Spans
+{
+	Span	   *list;
+	int			n;
+	int			room;
+} Spans;
+
+typedef enum Belief
+{
+	BELIEVED_WAITING,
+	BELIEVED_SERVING,
+	BELIEFS
+} Belief;
+
+/* What the crowd believes of a queue's live sessions. */
+typedef struct LiveList
+{
+	int		   *sessions;
+	int			n;
+	int			room;
+} LiveList;
+
+typedef struct BookQueue
+{
+	char	   *name;
+	Settings	limits;			/* rate, burst and cap */
+	Settings	states;
+	Snapshot   *snapshots;
+	int			n_snapshots;
+	int			snapshots_room;
+	Row		   *rows;			/* in the end */
+	int			n_rows;
+	LiveList	live[BELIEFS];
+} BookQueue;
+
+typedef struct Book
+{
+	BookQueue  *queues;
+	int			n_queues;
+
+	Session    *sessions;
+	int			n_sessions;
+	int			sessions_room;
+	IdMap	   *by_id;
+	Join	   *joins;
+	int			n_joins;
+	int			joins_room;
+	Touch	   *touches;
+	int			n_touches;
+	int			touches_room;
+	Reading    *readings;
+	int			n_readings;
+	int			readings_room;
+	Order	   *orders;
+	int			n_orders;
+	int			orders_room;
+
+	Spans		away;			/* when the listener was */
+	Spans		stalled;		/* when the machine, or the server, was */
+	int64_t		malformed;		/* events */
+
+	/* what was found when the line stood still */
+	int64_t		still_compared;
+	int64_t		still_wrong;
+	int64_t		checks_made;	/* calls of vqueue.check() */
+	int64_t		differences;	/* rows that they returned */
+	IdMap	   *orders_found;	/* in the business's table at the end */
+	int			n_orders_found;
+
+	int64_t		refused;		/* errors that may not be */
+	char		complaint[300]; /* the first of them */
+	int64_t		excused;		/* errors that may be */
+
+	FILE	   *ledger;			/* a line for each acknowledged change, or NULL */
+} Book;
+
+extern Book *book_make(int queues);
+extern void book_free(Book *book);
+
+/* Joins and touches begin as they are asked; each returns its index. */
+extern int	book_join_asked(Book *book, int queue, const Uuid *user, Lane lane, int64_t asked_at);
+extern int	book_touch_asked(Book *book, Verb verb, int session, Lane lane, int64_t asked_at);
+extern int	book_order_asked(Book *book, const Uuid *id, int64_t asked_at);
+
+/* A join was answered with this place, whose session was let in at served_at (0: not yet). */
+extern void book_join_answered(Book *book, int join, const Place *place, int64_t served_at,
+							   int64_t answered_at);
+
+/* An end was answered with this place. */
+extern void book_end_answered(Book *book, int touch, const Place *place, int64_t served_at,
+							  int64_t answered_at);
+extern void book_move_answered(Book *book, int touch, bool changed, int64_t answered_at);
+
+/* How it ended, by its transaction or with the statement. */
+extern void book_join_over(Book *book, int join, Outcome outcome, bool lost, int64_t at);
+extern void book_touch_over(Book *book, int touch, Outcome outcome, bool lost, int64_t at);
+extern void book_order_over(Book *book, int order, Outcome outcome, bool lost, int64_t at);
+
+/* A place was answered of a session that is known. */
+extern void book_place_seen(Book *book, const Place *place, int64_t served_at, int64_t asked_at,
+							int64_t answered_at);
+extern void book_position_read(Book *book, int session, int64_t position, int64_t asked_at,
+							   int64_t answered_at);
+
+extern void book_heard(Book *book, const Event *event, int64_t heard_at);
+
+/* A change of settings was asked for, and is over; changes of one queue come one by one. */
+extern int	settings_asked(Settings *settings, const Setting *setting, int64_t asked_at);
+extern void settings_over(Settings *settings, int change, Outcome outcome, int64_t at);
+
+/* Bounds of what may have been in force at some time from one moment to another. */
+extern int64_t settings_highest_cap(const Settings *settings, int64_t from, int64_t to);
+extern int64_t settings_highest_burst(const Settings *settings, int64_t from, int64_t to);
+
+extern void spans_add(Spans *spans, int64_t from, int64_t to);
+extern bool spans_touch(const Spans *spans, int64_t from, int64_t to);
+
+/* A session that the crowd believes to be there, or -1. */
+extern int	book_choose(const Book *book, int queue, Belief belief, Random *random);
+extern void book_believe(Book *book, int session, int belief);	/* -1: it has ended */
+
+/* For how long after the loss of a connection its server process may go on. */
+#define LINGERING (10 * SECOND)
+
+extern int64_t deed_end(const Deed *deed);
+
+#endif							/* CROWD_BOOK_H */

@@ -1,0 +1,589 @@
+/*
+ * laws.c
+ *		What has to hold of a storm: the list of laws, and those that compare what
+ *		was answered and told with what is in the tables.
+ */
+#include "laws.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "checks_time.h"
+#include "laws_moving.h"
+#include "laws_time.h"
+
+/* How long after a release was seen its event may be on its way while all is well. */
+#define EVENT_PATIENCE (15 * SECOND)
+
+/* ---- looking up ---- */
+
+static void
+index_rows(Case *it, const Book *book)
+{
+	it->rows = get_memory(book->n_sessions * sizeof(int));
+	for (int s = 0; s < book->n_sessions; s++)
+		it->rows[s] = -1;
+	for (int q = 0; q < book->n_queues; q++)
+		for (int r = 0; r < book->queues[q].n_rows; r++)
+		{
+			int			session = idmap_find(book->by_id, &book->queues[q].rows[r].id);
+
+			if (session >= 0 && book->sessions[session].queue == q)
+				it->rows[session] = r;
+		}
+}
+
+static void
+index_touches(Case *it, const Book *book)
+{
+	int		   *next;
+
+	it->first_touch = get_memory((book->n_sessions + 1) * sizeof(int));
+	it->touches = get_memory(book->n_touches * sizeof(int));
+	for (int t = 0; t < book->n_touches; t++)
+		it->first_touch[book->touches[t].session + 1]++;
+	for (int s = 0; s < book->n_sessions; s++)
+		it->first_touch[s + 1] += it->first_touch[s];
+	next = get_memory((book->n_sessions + 1) * sizeof(int));
+	memcpy(next, it->first_touch, book->n_sessions * sizeof(int));
+	for (int t = 0; t < book->n_touches; t++)
+		it->touches[next[book->touches[t].session]++] = t;
+	free(next);
+}
+
+void
+case_open(Case *it, const Book *book)
+{
+	it->book = book;
+	index_rows(it, book);
+	index_touches(it, book);
+}
+
+void
+case_close(Case *it)
+{
+	free(it->rows);
+	free(it->first_touch);
+	free(it->touches);
+}
+
+const Row *
+case_row(const Case *it, int session)
+{
+	const Session *of = &it->book->sessions[session];
+
+	return it->rows[session] < 0 ? NULL : &it->book->queues[of->queue].rows[it->rows[session]];
+}
+
+static void
+tell_deed(const Deed *deed, const char *what, const char *how)
+{
+	static const char *const outcomes[] = {"open", "committed", "rolled back", "unknown"};
+
+	printf("#   %lld to %lld to %lld: %s %s, %s%s\n", (long long) deed->asked_at,
+		   (long long) deed->answered_at, (long long) deed->ended_at, what, how,
+		   outcomes[deed->outcome], deed->lost ? ", lost" : "");
+}
+
+void
+case_tell(const Case *it, int session)
+{
+	const Book *book = it->book;
+	const Session *of = &book->sessions[session];
+	const Row  *row = case_row(it, session);
+	char		id[UUID_TEXT];
+
+	printf("# session %s of %s, lane %s, ticket %lld, known at %lld, seen inside at %lld\n",
+		   uuid_print(&of->id, id), book->queues[of->queue].name, lane_names[of->lane],
+		   (long long) of->ticket, (long long) of->known_at, (long long) of->seen_serving_at);
+	if (row != NULL)
+		printf("#   row: %s, lane %s, joined %lld, served %lld, left %lld\n", status_names[row->status],
+			   lane_names[row->lane], (long long) row->joined_at, (long long) row->served_at,
+			   (long long) row->left_at);
+	printf("#   %d released events, the last at %lld; %d ended events, the last at %lld\n",
+		   of->released_events, (long long) of->released_heard_at, of->ended_events,
+		   (long long) of->ended_heard_at);
+	for (int j = 0; j < book->n_joins; j++)
+		if (book->joins[j].session == session)
+			tell_deed(&book->joins[j].deed, "join", status_names[book->joins[j].status]);
+	for (int t = it->first_touch[session]; t < it->first_touch[session + 1]; t++)
+	{
+		const Touch *touch = &book->touches[it->touches[t]];
+
+		tell_deed(&touch->deed, verb_names[touch->verb],
+				  touch->verb != V_MOVE ? status_names[touch->status] :
+				  touch->changed ? lane_names[touch->lane] : "nothing");
+	}
+}
+
+/* ---- I1: nobody lost ---- */
+
+typedef struct Losses
+{
+	int			rows;
+	int			missing;
+	int			differing;
+	int			undead;			/* rolled back, and there */
+	int			unasked;
+	int			misfits;		/* times that do not fit the status */
+	int			otherwise;		/* in another status than answered */
+	int			orders;
+} Losses;
+
+/* Users of a queue, by an id that is made of both. */
+static Uuid
+user_of_queue(int queue, const Uuid *user)
+{
+	Uuid		key = *user;
+
+	key.bytes[0] ^= queue & 0xff;
+	key.bytes[1] ^= queue >> 8;
+	return key;
+}
+
+/* How many joins of each user have an outcome that is not known; index by user. */
+static int *
+count_unknown(const Book *book, IdMap *users)
+{
+	int		   *unknown = get_memory(book->n_joins * sizeof(int));
+
+	for (int j = 0; j < book->n_joins; j++)
+	{
+		Uuid		key = user_of_queue(book->joins[j].queue, &book->joins[j].user);
+
+		if (book->joins[j].deed.outcome != UNKNOWN)
+			continue;
+		(void) idmap_add(users, &key, j);
+		unknown[idmap_find(users, &key)]++;
+	}
+	return unknown;
+}
+
+static bool
+was_answered_open(const Session *session)
+{
+	return session->answered && session->known_at == NEVER;
+}
+
+/* Rows that nobody was told of as committed must be of somebody whose answer was lost. */
+static void
+look_for_ghosts(const Case *it, Losses *losses)
+{
+	const Book *book = it->book;
+	IdMap	   *users = idmap_make();
+	int		   *unknown = count_unknown(book, users);
+
+	for (int q = 0; q < book->n_queues; q++)
+		for (int r = 0; r < book->queues[q].n_rows; r++)
+		{
+			const Row  *row = &book->queues[q].rows[r];
+			int			session = idmap_find(book->by_id, &row->id);
+			Uuid		key = user_of_queue(q, &row->user_id);
+			int			index = idmap_find(users, &key);
+
+			losses->rows++;
+			if (session >= 0 && book->sessions[session].known_at != NEVER)
+				continue;
+			if (index >= 0 && unknown[index] > 0)
+				unknown[index]--;
+			else if (session >= 0 && was_answered_open(&book->sessions[session]))
+				losses->undead++;
+			else
+				losses->unasked++;
+		}
+	free(unknown);
+	idmap_free(users);
+}
+
+/* The lane that a row must have as answered; -1 if that is not known. */
+static int
+lane_of(const Case *it, int session)
+{
+	int			moves = 0;
+	int			lane = it->book->sessions[session].lane;
+
+	for (int t = it->first_touch[session]; t < it->first_touch[session + 1]; t++)
+	{
+		const Touch *touch = &it->book->touches[it->touches[t]];
+
+		if (touch->verb != V_MOVE || touch->deed.outcome == ROLLED_BACK ||
+			(touch->deed.outcome == COMMITTED && !touch->changed))
+			continue;
+		lane = touch->lane;
+		if (++moves > 1 || touch->deed.outcome == UNKNOWN)
+			return -1;
+	}
+	return lane;
+}
+
+static Status
+status_after(Verb verb)
+{
+	return verb == V_LEAVE ? LEFT : verb == V_COMPLETE ? COMPLETED : REMOVED;
+}
+
+/* Whether a row is in the status that all answers together leave possible. */
+static bool
+status_as_answered(const Case *it, int session, const Row *row)
+{
+	bool		explained = status_is_live(row->status);
+	int64_t		served_at = it->book->sessions[session].served_at;
+
+	for (int t = it->first_touch[session]; t < it->first_touch[session + 1]; t++)
+	{
+		const Touch *touch = &it->book->touches[it->touches[t]];
+
+		if (touch->verb == V_MOVE || touch->deed.outcome == ROLLED_BACK)
+			continue;
+		if (touch->deed.outcome == UNKNOWN)
+			explained |= status_after(touch->verb) == row->status;
+		else if (touch->status != row->status)
+			return false;
+		else
+			explained = true;
+	}
+	return explained && (served_at == 0 || served_at == row->served_at);
+}
+
+static void
+look_at_sessions(const Case *it, Losses *losses)
+{
+	for (int s = 0; s < it->book->n_sessions; s++)
+	{
+		const Session *session = &it->book->sessions[s];
+		const Row  *row = case_row(it, s);
+		int			lane;
+
+		if (session->known_at == NEVER)
+			continue;
+		if (row == NULL)
+		{
+			losses->missing++;
+			continue;
+		}
+		lane = lane_of(it, s);
+		if (session->differs || session->ticket != row->ticket ||
+			!uuid_equal(&session->user, &row->user_id) || (lane >= 0 && lane != (int) row->lane))
+			losses->differing++;
+		if (!times_fit(row))
+			losses->misfits++;
+		else if (!status_as_answered(it, s, row))
+			losses->otherwise++;
+	}
+}
+
+static void
+look_at_orders(const Book *book, Losses *losses)
+{
+	int			found = 0;
+
+	for (int o = 0; o < book->n_orders; o++)
+	{
+		const Order *order = &book->orders[o];
+		bool		there = idmap_find(book->orders_found, &order->id) >= 0;
+
+		found += there;
+		if (order->deed.outcome != UNKNOWN && there != (order->deed.outcome == COMMITTED))
+			losses->orders++;
+	}
+	losses->orders += abs(book->n_orders_found - found);
+}
+
+static void
+law_nobody_lost(const Case *it, Verdict *verdict)
+{
+	Losses		losses = {0};
+
+	look_for_ghosts(it, &losses);
+	look_at_sessions(it, &losses);
+	look_at_orders(it->book, &losses);
+	verdict_say(verdict, losses.missing + losses.differing + losses.undead + losses.unasked +
+				losses.misfits + losses.otherwise + losses.orders == 0,
+				"%d sessions of %d joins; %d missing, %d differing, %d rolled back but there, "
+				"%d never asked for, %d with times that do not fit, %d in another status than answered; "
+				"%d orders, %d amiss", losses.rows, it->book->n_joins, losses.missing, losses.differing,
+				losses.undead, losses.unasked, losses.misfits, losses.otherwise, it->book->n_orders,
+				losses.orders);
+}
+
+/* ---- I2: nobody twice ---- */
+
+typedef struct Issued
+{
+	int			queue;
+	int64_t		ticket;
+} Issued;
+
+static int
+by_issue(const void *a, const void *b)
+{
+	const Issued *x = a;
+	const Issued *y = b;
+
+	return x->queue != y->queue ? x->queue - y->queue : compare_numbers(x->ticket, y->ticket);
+}
+
+/* Tickets issued twice, to sessions that were rolled back too. */
+static int
+count_tickets_twice(const Book *book, int *n)
+{
+	Issued	   *issued;
+	int			twice = 0;
+
+	*n = 0;
+	for (int q = 0; q < book->n_queues; q++)
+		*n += book->queues[q].n_rows;
+	issued = get_memory((*n + book->n_sessions) * sizeof(Issued));
+	*n = 0;
+	for (int s = 0; s < book->n_sessions; s++)
+		if (book->sessions[s].queue >= 0)
+			issued[(*n)++] = (Issued) {book->sessions[s].queue, book->sessions[s].ticket};
+	for (int q = 0; q < book->n_queues; q++)
+		for (int r = 0; r < book->queues[q].n_rows; r++)
+			if (idmap_find(book->by_id, &book->queues[q].rows[r].id) < 0)
+				issued[(*n)++] = (Issued) {q, book->queues[q].rows[r].ticket};
+	qsort(issued, *n, sizeof(Issued), by_issue);
+	for (int i = 1; i < *n; i++)
+		twice += by_issue(&issued[i - 1], &issued[i]) == 0;
+	free(issued);
+	return twice;
+}
+
+typedef struct Claim
+{
+	Uuid		user;			/* with the queue in it */
+	int64_t		at;
+	int			join;			/* -1: a live row of the end */
+} Claim;
+
+static int
+by_claim(const void *a, const void *b)
+{
+	const Claim *x = a;
+	const Claim *y = b;
+	int			order = memcmp(&x->user, &y->user, sizeof(Uuid));
+
+	return order != 0 ? order : compare_numbers(x->at, y->at);
+}
+
+/* Whether nobody had begun to end a session by some time. */
+static bool
+surely_lives(const Case *it, int session, int64_t at)
+{
+	for (int t = it->first_touch[session]; t < it->first_touch[session + 1]; t++)
+	{
+		const Touch *touch = &it->book->touches[it->touches[t]];
+
+		if (touch->verb != V_MOVE && touch->deed.outcome != ROLLED_BACK && touch->deed.asked_at <= at)
+			return false;
+	}
+	return true;
+}
+
+/* Joins that were answered with another session than the one that the user surely had. */
+static int
+count_second_sessions(const Case *it, int *again)
+{
+	const Book *book = it->book;
+	Claim	   *claims = get_memory(book->n_joins * sizeof(Claim));
+	int			n = 0;
+	int			second = 0;
+
+	*again = 0;
+	for (int j = 0; j < book->n_joins; j++)
+		if (book->joins[j].deed.answered_at != 0 && book->joins[j].session >= 0)
+			claims[n++] = (Claim) {user_of_queue(book->joins[j].queue, &book->joins[j].user),
+			book->joins[j].deed.asked_at, j};
+	qsort(claims, n, sizeof(Claim), by_claim);
+	for (int i = 1; i < n; i++)
+		for (int k = i - 1; k >= 0 && k > i - 20 && uuid_equal(&claims[k].user, &claims[i].user); k--)
+		{
+			const Join *late = &book->joins[claims[i].join];
+			const Join *early = &book->joins[claims[k].join];
+
+			*again += k == i - 1;
+			if (early->session != late->session && early->deed.outcome == COMMITTED &&
+				early->deed.ended_at < late->deed.asked_at &&
+				surely_lives(it, early->session, late->deed.answered_at))
+			{
+				second++;
+				break;
+			}
+		}
+	free(claims);
+	return second;
+}
+
+static int
+count_live_twice(const Book *book)
+{
+	int			twice = 0;
+
+	for (int q = 0; q < book->n_queues; q++)
+	{
+		const BookQueue *queue = &book->queues[q];
+		IdMap	   *users = idmap_make();
+
+		for (int r = 0; r < queue->n_rows; r++)
+			if (status_is_live(queue->rows[r].status) && !idmap_add(users, &queue->rows[r].user_id, r))
+				twice++;
+		for (int i = 0; i < queue->n_snapshots; i++)
+			twice += queue->snapshots[i].doubles > 0;
+		idmap_free(users);
+	}
+	return twice;
+}
+
+static void
+law_nobody_twice(const Case *it, Verdict *verdict)
+{
+	int			again;
+	int			tickets;
+	int			tickets_twice = count_tickets_twice(it->book, &tickets);
+	int			second = count_second_sessions(it, &again);
+	int			live = count_live_twice(it->book);
+	int			released = 0;
+
+	for (int s = 0; s < it->book->n_sessions; s++)
+		released += it->book->sessions[s].served_twice;
+	verdict_say(verdict, tickets_twice + second + live + released == 0,
+				"%d tickets, %d issued twice; %d joined again, %d with a second session, "
+				"%d times two live ones; %d released twice",
+				tickets, tickets_twice, again, second, live, released);
+}
+
+/* ---- I7: events ---- */
+
+typedef struct Heard
+{
+	int			due;
+	int			excused;
+	int			missing;
+	int			repeated;
+	int			untrue;
+	int			differing;
+} Heard;
+
+/* One session's events of one kind; at is the time of what they tell, 0 if it did not happen. */
+static void
+count_heard(const Book *book, Heard *heard, const Session *session, int events, int64_t at)
+{
+	int64_t		seen = session->seen_serving_at > at ? session->seen_serving_at : at;
+
+	if (session->known_at != NEVER && session->known_at > seen)
+		seen = session->known_at;
+	heard->due += at != 0;
+	if (events > 1)
+		heard->repeated++;
+	else if (events == 1 && at == 0)
+		heard->untrue++;
+	else if (events == 0 && at != 0)
+	{
+		if (spans_touch(&book->away, at, seen + EVENT_PATIENCE))
+			heard->excused++;
+		else
+			heard->missing++;
+	}
+}
+
+static void
+law_events(const Case *it, Verdict *verdict)
+{
+	const Book *book = it->book;
+	Heard		released = {0};
+	Heard		ended = {0};
+	int			differing = 0;
+	int			unheard = 0;
+
+	for (int s = 0; s < book->n_sessions; s++)
+	{
+		const Session *session = &book->sessions[s];
+		const Row  *row = case_row(it, s);
+
+		count_heard(book, &released, session, session->released_events, row ? row->served_at : 0);
+		count_heard(book, &ended, session, session->ended_events, row ? row->left_at : 0);
+		differing += session->event_differs ||
+			(row && session->ended_events > 0 && session->ended_event_status != row->status);
+	}
+	for (int q = 0; q < book->n_queues; q++)
+		for (int r = 0; r < book->queues[q].n_rows; r++)
+		{
+			const Row  *row = &book->queues[q].rows[r];
+
+			if (idmap_find(book->by_id, &row->id) < 0 && row->served_at != 0 &&
+				!spans_touch(&book->away, row->served_at, row->served_at + EVENT_PATIENCE))
+				unheard++;
+		}
+	verdict_say(verdict, released.missing + released.repeated + released.untrue + ended.missing +
+				ended.repeated + ended.untrue + differing + unheard + book->malformed == 0,
+				"%d releases, %d while the listener was away; %d missing, %d repeated, %d untrue; "
+				"%d ends, %d while away; %d missing, %d repeated, %d untrue; %d differing, %lld malformed",
+				released.due, released.excused, released.missing + unheard, released.repeated,
+				released.untrue, ended.due, ended.excused, ended.missing, ended.repeated, ended.untrue,
+				differing, (long long) book->malformed);
+}
+
+/* ---- I8 and answers ---- */
+
+static void
+law_memory(const Case *it, Verdict *verdict)
+{
+	verdict_say(verdict, it->book->differences == 0 && it->book->checks_made > 0,
+				"%lld differences in %lld calls of check()", (long long) it->book->differences,
+				(long long) it->book->checks_made);
+}
+
+static void
+law_answers(const Case *it, Verdict *verdict)
+{
+	verdict_say(verdict, it->book->refused == 0, "%lld errors that may be, %lld others%s%s",
+				(long long) it->book->excused, (long long) it->book->refused,
+				it->book->refused > 0 ? ", the first: " : "", it->book->complaint);
+}
+
+/* ---- the list ---- */
+
+typedef struct Law
+{
+	const char *name;
+	const char *claim;
+	void		(*run) (const Case *it, Verdict *verdict);
+} Law;
+
+static const Law laws[] = {
+	{"I1", "nobody lost: who was answered is there in one status, who was rolled back is not",
+	law_nobody_lost},
+	{"I2", "nobody twice: one live session a user, one session a ticket, one release a session",
+	law_nobody_twice},
+	{"I3", "the cap: never more inside than may be", law_cap},
+	{"I4", "the rate: in any window at most burst + rate * window, none while paused", law_rate},
+	{"I5", "order: nobody let in past one who waited before", law_order},
+	{"I6", "positions: as counted when the line stands, and none grows but for others moved ahead",
+	law_positions},
+	{"I7", "events: each release and each end told exactly once, and nothing else", law_events},
+	{"I8", "memory equals tables", law_memory},
+	{"I9", "liveness: with a slot, a token and somebody waiting one comes in within a second",
+	law_liveness},
+	{"answers", "every statement was answered, or refused for a reason", law_answers},
+};
+
+int
+laws_count(void)
+{
+	return sizeof(laws) / sizeof(laws[0]);
+}
+
+const char *
+law_name(int law)
+{
+	return laws[law].name;
+}
+
+void
+law_run(int law, const Case *it, Verdict *verdict)
+{
+	verdict->claim = laws[law].claim;
+	verdict->holds = false;
+	laws[law].run(it, verdict);
+}

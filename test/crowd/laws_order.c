@@ -1,0 +1,500 @@
+/*
+ * laws_order.c
+ *		The laws of a storm that go by who surely waited when: order and liveness.
+ */
+#include "laws_time.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "checks_time.h"
+
+/* Beside the time for a token: within so long somebody comes in. */
+#define LIVENESS	SECOND
+
+/* Around a time at which the machine stood still. */
+#define AFTERMATH	SECOND
+
+int64_t
+line_key(Lane lane, int64_t ticket)
+{
+	return (int64_t) lane << 61 | ticket;
+}
+
+/* ---- who surely waited ---- */
+
+typedef struct StandList
+{
+	Stand	   *list;
+	int			n;
+	int			room;
+} StandList;
+
+static void
+add_stand(StandList *stands, int session, const Row *row, int64_t from, int64_t to, Lane lane)
+{
+	Stand		stand = {from, to, to, line_key(lane, row->ticket), session};
+
+	if (row->served_at != 0 && row->served_at < to)
+	{
+		stand.to = row->served_at;
+		stand.seen_to = NEVER;
+	}
+	if (stand.from >= stand.to)
+		return;
+	stands->list = grow(stands->list, stands->n, &stands->room, sizeof(Stand));
+	stands->list[stands->n++] = stand;
+}
+
+/* From when a committed join was known to when somebody set about to end it, but for moves. */
+static void
+add_stands(const Case *it, int session, StandList *stands)
+{
+	const Session *of = &it->book->sessions[session];
+	const Row  *row = case_row(it, session);
+	int64_t		from = of->known_at;
+	Lane		lane = of->lane;
+	int64_t		last_move = 0;
+
+	if (row == NULL || of->known_at == NEVER)
+		return;
+	for (int t = it->first_touch[session]; t < it->first_touch[session + 1]; t++)
+	{
+		const Touch *touch = &it->book->touches[it->touches[t]];
+		const Deed *deed = &touch->deed;
+
+		add_stand(stands, session, row, from, deed->asked_at, lane);
+		if (deed->outcome == UNKNOWN || deed->outcome == OPEN ||
+			(deed->outcome == COMMITTED && touch->verb != V_MOVE))
+			return;
+		if (deed_end(deed) > from)
+			from = deed_end(deed);
+		if (deed->outcome != COMMITTED || !touch->changed)
+			continue;
+		if (deed->asked_at < last_move)
+			return;				/* two moves at a time: either may have been the last */
+		last_move = deed_end(deed);
+		lane = touch->lane;
+	}
+	add_stand(stands, session, row, from, NEVER, lane);
+}
+
+Stand *
+stands_of(const Case *it, int queue, int *n)
+{
+	StandList	stands = {0};
+
+	for (int s = 0; s < it->book->n_sessions; s++)
+		if (it->book->sessions[s].queue == queue)
+			add_stands(it, s, &stands);
+	*n = stands.n;
+	return stands.list;
+}
+
+/* ---- I5: order ---- */
+
+typedef struct Entrance
+{
+	int64_t		at;
+	int64_t		seen_at;		/* when the crowd first knew */
+	int64_t		key;
+	int			session;
+} Entrance;
+
+/* Entrances by time, with the highest key of any 2^k from i on in highest[k][i]. */
+typedef struct Entrances
+{
+	Entrance   *list;
+	int			n;
+	int64_t   **highest;
+	int			levels;
+} Entrances;
+
+static int
+by_entrance(const void *a, const void *b)
+{
+	return compare_numbers(((const Entrance *) a)->at, ((const Entrance *) b)->at);
+}
+
+/* Whether it may have changed its lane while it was let in. */
+static bool
+may_have_moved(const Case *it, int session, int64_t from, int64_t to)
+{
+	for (int t = it->first_touch[session]; t < it->first_touch[session + 1]; t++)
+	{
+		const Touch *touch = &it->book->touches[it->touches[t]];
+
+		if (touch->verb == V_MOVE && touch->deed.asked_at <= to && deed_end(&touch->deed) >= from)
+			return true;
+	}
+	return false;
+}
+
+static void
+build_highest(Entrances *entrances)
+{
+	int			n = entrances->n;
+
+	while ((1 << entrances->levels) <= n)
+		entrances->levels++;
+	entrances->highest = get_memory((entrances->levels + 1) * sizeof(int64_t *));
+	for (int k = 0; k < entrances->levels; k++)
+	{
+		int64_t    *level = get_memory(n * sizeof(int64_t));
+
+		for (int i = 0; i + (1 << k) <= n; i++)
+		{
+			const int64_t *below = k > 0 ? entrances->highest[k - 1] : NULL;
+			int			half = k > 0 ? 1 << (k - 1) : 0;
+
+			if (k == 0)
+				level[i] = entrances->list[i].key;
+			else
+				level[i] = below[i] > below[i + half] ? below[i] : below[i + half];
+		}
+		entrances->highest[k] = level;
+	}
+}
+
+static Entrances
+get_entrances(const Case *it, int queue)
+{
+	Entrances	entrances = {.list = get_memory(it->book->n_sessions * sizeof(Entrance))};
+
+	for (int s = 0; s < it->book->n_sessions; s++)
+	{
+		const Session *session = &it->book->sessions[s];
+		const Row  *row = session->queue == queue ? case_row(it, s) : NULL;
+		Entrance   *entrance = &entrances.list[entrances.n];
+
+		if (row == NULL || row->served_at == 0)
+			continue;
+		entrance->at = row->served_at;
+		entrance->session = s;
+		entrance->seen_at = session->seen_serving_at != 0 ? session->seen_serving_at : NEVER;
+		entrance->key = line_key(row->lane, row->ticket);
+		if (!may_have_moved(it, s, entrance->at, entrance->seen_at))
+			entrances.n++;
+	}
+	qsort(entrances.list, entrances.n, sizeof(Entrance), by_entrance);
+	build_highest(&entrances);
+	return entrances;
+}
+
+static void
+free_entrances(Entrances *entrances)
+{
+	for (int k = 0; k < entrances->levels; k++)
+		free(entrances->highest[k]);
+	free(entrances->highest);
+	free(entrances->list);
+}
+
+/* The first entrance at or after a time. */
+static int
+first_entrance(const Entrances *entrances, int64_t at)
+{
+	int			low = 0;
+	int			high = entrances->n;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (entrances->list[middle].at < at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static int64_t
+highest_between(const Entrances *entrances, int from, int to)
+{
+	int			k = 0;
+	int64_t		left;
+	int64_t		right;
+
+	if (from >= to)
+		return 0;
+	while ((2 << k) <= to - from)
+		k++;
+	left = entrances->highest[k][from];
+	right = entrances->highest[k][to - (1 << k)];
+	return left > right ? left : right;
+}
+
+/* Somebody who came in from further behind while this one surely stood there; or NULL. */
+static const Entrance *
+find_passer(const Entrances *entrances, const Stand *stand)
+{
+	int			from = first_entrance(entrances, stand->from + 1);
+	int			to = first_entrance(entrances, stand->to);
+
+	if (highest_between(entrances, from, to) <= stand->key)
+		return NULL;
+	for (int i = from; i < to; i++)
+		if (entrances->list[i].key > stand->key &&
+			(stand->seen_to == NEVER || entrances->list[i].seen_at < stand->seen_to))
+			return &entrances->list[i];
+	return NULL;
+}
+
+void
+law_order(const Case *it, Verdict *verdict)
+{
+	int			stood = 0;
+	int			entered = 0;
+	int			passed = 0;
+
+	for (int q = 0; q < it->book->n_queues; q++)
+	{
+		int			n;
+		Stand	   *stands = stands_of(it, q, &n);
+		Entrances	entrances = get_entrances(it, q);
+
+		stood += n;
+		entered += entrances.n;
+		for (int i = 0; i < n; i++)
+		{
+			const Entrance *passer = find_passer(&entrances, &stands[i]);
+
+			if (passer == NULL)
+				continue;
+			if (passed++ > 0)
+				continue;
+			printf("# the first who was passed by, and by whom\n");
+			case_tell(it, stands[i].session);
+			case_tell(it, passer->session);
+		}
+		free_entrances(&entrances);
+		free(stands);
+	}
+	verdict_say(verdict, passed == 0, "%d came in while %d times somebody surely stood; %d passed by",
+				entered, stood, passed);
+}
+
+/* ---- I9: liveness ---- */
+
+typedef enum What
+{
+	CAME_IN,					/* somebody was let in */
+	STANDS,						/* one more, or less, surely waits */
+	HELD,						/* one more, or less, may hold a slot */
+	SET,						/* settings may have changed */
+	EXCUSED						/* a reason not to judge begins, or ends */
+} What;
+
+typedef struct Happening
+{
+	int64_t		at;
+	What		what;
+	int			by;
+} Happening;
+
+typedef struct Course
+{
+	Happening  *list;
+	int			n;
+	int			room;
+} Course;
+
+static void
+happen(Course *course, int64_t at, What what, int by)
+{
+	if (at == NEVER)
+		return;
+	course->list = grow(course->list, course->n, &course->room, sizeof(Happening));
+	course->list[course->n++] = (Happening) {at, what, by};
+}
+
+static int
+by_happening(const void *a, const void *b)
+{
+	return compare_numbers(((const Happening *) a)->at, ((const Happening *) b)->at);
+}
+
+/* By when the slot of a session surely was free again; NEVER if that is not known. */
+static int64_t
+freed_at(const Case *it, int session, const Row *row)
+{
+	int64_t		freed = NEVER;
+
+	if (row->left_at == 0)
+		return NEVER;
+	for (int t = it->first_touch[session]; t < it->first_touch[session + 1]; t++)
+	{
+		const Touch *touch = &it->book->touches[it->touches[t]];
+
+		if (touch->verb != V_MOVE && touch->deed.outcome == COMMITTED && deed_end(&touch->deed) < freed)
+			freed = deed_end(&touch->deed);
+	}
+	return freed;
+}
+
+/* Slots of those let in, and of joins that may have taken one before they were rolled back. */
+static void
+add_slots(const Case *it, int queue, Course *course)
+{
+	const Book *book = it->book;
+
+	for (int s = 0; s < book->n_sessions; s++)
+	{
+		const Row  *row = book->sessions[s].queue == queue ? case_row(it, s) : NULL;
+
+		if (row == NULL || row->served_at == 0)
+			continue;
+		happen(course, row->served_at, CAME_IN, 1);
+		happen(course, row->served_at, HELD, 1);
+		happen(course, freed_at(it, s, row), HELD, -1);
+	}
+	for (int j = 0; j < book->n_joins; j++)
+	{
+		const Join *join = &book->joins[j];
+
+		if (join->queue != queue || join->deed.outcome == COMMITTED ||
+			(join->session >= 0 && join->status != SERVING))
+			continue;
+		happen(course, join->deed.asked_at, HELD, 1);
+		happen(course, deed_end(&join->deed), HELD, -1);
+	}
+}
+
+static void
+add_settings(const Settings *settings, Course *course)
+{
+	for (int i = 0; i < settings->n; i++)
+	{
+		happen(course, settings->list[i].from, SET, 0);
+		if (settings->list[i].to > settings->list[i].from)
+			happen(course, settings->list[i].to, SET, 0);
+	}
+}
+
+static Course
+get_course(const Case *it, int queue)
+{
+	const BookQueue *of = &it->book->queues[queue];
+	const Spans *stalled = &it->book->stalled;
+	Course		course = {0};
+	int			n;
+	Stand	   *stands = stands_of(it, queue, &n);
+
+	for (int i = 0; i < n; i++)
+	{
+		happen(&course, stands[i].from, STANDS, 1);
+		happen(&course, stands[i].to, STANDS, -1);
+	}
+	free(stands);
+	add_slots(it, queue, &course);
+	add_settings(&of->limits, &course);
+	add_settings(&of->states, &course);
+	for (int i = 0; i < stalled->n; i++)
+	{
+		happen(&course, stalled->list[i].from, EXCUSED, 1);
+		happen(&course, stalled->list[i].to + AFTERMATH, EXCUSED, -1);
+	}
+	happen(&course, 0, EXCUSED, 1);
+	happen(&course, it->judged_from, EXCUSED, -1);
+	happen(&course, it->judged_to, EXCUSED, 1);
+	qsort(course.list, course.n, sizeof(Happening), by_happening);
+	return course;
+}
+
+/* What surely was in force just after a time. */
+typedef struct Surely
+{
+	int64_t		cap;
+	int64_t		token;			/* time that one takes */
+	bool		open;
+} Surely;
+
+static Surely
+surely_after(const BookQueue *queue, int64_t at)
+{
+	Surely		surely = {NEVER, 0, true};
+
+	for (int i = 0; i < queue->limits.n; i++)
+	{
+		const Setting *setting = &queue->limits.list[i];
+
+		if (setting->from > at || setting->to <= at)
+			continue;
+		if (setting->cap < surely.cap)
+			surely.cap = setting->cap;
+		if (MINUTE / setting->rate + 1 > surely.token)
+			surely.token = MINUTE / setting->rate + 1;
+	}
+	for (int i = 0; i < queue->states.n; i++)
+		if (queue->states.list[i].from <= at && queue->states.list[i].to > at &&
+			!queue->states.list[i].open)
+			surely.open = false;
+	return surely;
+}
+
+typedef struct Waits
+{
+	int			stalls;
+	int64_t		longest;
+	int64_t		judged;			/* time in which somebody could have been let in */
+} Waits;
+
+/* Look at each stretch in which somebody could have been let in all the time, and nobody was. */
+static void
+look_at_stretches(const BookQueue *queue, const Course *course, Waits *waits)
+{
+	int			standing = 0;
+	int			held = 0;
+	int			excuses = 0;
+	Surely		surely = {0};
+	int64_t		since = NEVER;	/* NEVER: nobody could be let in */
+	int64_t		token = 0;		/* the longest that one took since then */
+
+	for (int i = 0; i < course->n; i++)
+	{
+		const Happening *it = &course->list[i];
+		bool		could;
+
+		standing += it->what == STANDS ? it->by : 0;
+		held += it->what == HELD ? it->by : 0;
+		excuses += it->what == EXCUSED ? it->by : 0;
+		if (it->what == SET)
+			surely = surely_after(queue, it->at);
+		could = standing > 0 && excuses == 0 && surely.open && held < surely.cap;
+		if (since != NEVER && (!could || it->what == CAME_IN))
+		{
+			int64_t		wait = it->at - since;
+
+			waits->judged += wait;
+			waits->longest = wait > waits->longest ? wait : waits->longest;
+			since = NEVER;
+			if (wait > LIVENESS + token)
+				waits->stalls++;
+		}
+		if (could && since == NEVER)
+		{
+			since = it->at;
+			token = 0;
+		}
+		token = surely.token > token ? surely.token : token;
+	}
+}
+
+void
+law_liveness(const Case *it, Verdict *verdict)
+{
+	Waits		waits = {0};
+
+	for (int q = 0; q < it->book->n_queues; q++)
+	{
+		Course		course;
+
+		course = get_course(it, q);
+		look_at_stretches(&it->book->queues[q], &course, &waits);
+		free(course.list);
+	}
+	verdict_say(verdict, waits.stalls == 0,
+				"%d stalls; longest wait %.3f s, in %.1f s of queues that could let somebody in",
+				waits.stalls, (double) waits.longest / SECOND, (double) waits.judged / SECOND);
+}

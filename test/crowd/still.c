@@ -1,0 +1,319 @@
+/*
+ * still.c
+ *		A connection that waits for its answers: it sets the stage for a storm, looks
+ *		at the line while it stands still, and reads the tables in the end.
+ */
+#include "still.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "steer.h"
+
+/* How long the server may take to come back, and differences to go away. */
+#define PATIENCE	(60 * SECOND)
+#define SETTLING	(2 * SECOND)
+
+struct Still
+{
+	Storm	   *storm;
+	PGconn	   *conn;
+};
+
+static void
+ignore_notice(void *arg, const char *message)
+{
+	(void) arg;
+	(void) message;
+}
+
+static void
+nap(void)
+{
+	usleep(50000);
+}
+
+/* Connect if need be; false if that failed. */
+static bool
+connect_still(Still *still)
+{
+	static const char *const keywords[] = {"application_name", NULL};
+	static const char *const values[] = {"crowd observer", NULL};
+
+	if (still->conn != NULL && PQstatus(still->conn) == CONNECTION_OK)
+		return true;
+	PQfinish(still->conn);
+	still->conn = PQconnectdbParams(keywords, values, 0);
+	PQsetNoticeProcessor(still->conn, ignore_notice, NULL);
+	return PQstatus(still->conn) == CONNECTION_OK;
+}
+
+/* Ask until it succeeds, or die; with faults, a server that is away may come back. */
+static PGresult *
+ask(Still *still, const char *sql, int n, const char *const *params)
+{
+	int64_t		give_up_at = steady_time() + PATIENCE;
+
+	for (;;)
+	{
+		PGresult   *result = NULL;
+		ExecStatusType status = PGRES_FATAL_ERROR;
+
+		if (connect_still(still))
+		{
+			result = PQexecParams(still->conn, sql, n, NULL, params, NULL, NULL, 0);
+			status = PQresultStatus(result);
+		}
+		if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
+			return result;
+		if (!still->storm->options->faults || steady_time() > give_up_at)
+			die("%s failed: %s", sql, PQerrorMessage(still->conn));
+		PQclear(result);
+		nap();
+	}
+}
+
+static void
+tell(Still *still, const char *sql)
+{
+	PQclear(ask(still, sql, 0, NULL));
+}
+
+Still *
+still_open(Storm *storm)
+{
+	Still	   *still = get_memory(sizeof(Still));
+
+	still->storm = storm;
+	return still;
+}
+
+void
+still_close(Still *still)
+{
+	PQfinish(still->conn);
+	free(still);
+}
+
+/* ---- beginning and end ---- */
+
+/* A queue in which every release fails. */
+static void
+make_sick_queue(Still *still)
+{
+	char		sql[1000];
+	const char *prefix = still->storm->options->prefix;
+	PGresult   *result;
+
+	snprintf(sql, sizeof(sql), "SELECT vqueue.create_queue('%s_sick', 60000, 100)", prefix);
+	result = ask(still, sql, 0, NULL);
+	snprintf(sql, sizeof(sql), "CREATE FUNCTION %s_refuse() RETURNS trigger LANGUAGE plpgsql AS"
+			 " $$BEGIN RAISE EXCEPTION 'this queue is sick'; END$$", prefix);
+	tell(still, sql);
+	snprintf(sql, sizeof(sql), "CREATE TRIGGER %s_refuse BEFORE UPDATE ON vqueue.user_sessions"
+			 " FOR EACH ROW WHEN (NEW.queue_id = '%s') EXECUTE FUNCTION %s_refuse()", prefix,
+			 PQgetvalue(result, 0, 0), prefix);
+	tell(still, sql);
+	PQclear(result);
+	snprintf(sql, sizeof(sql), "SELECT count(*) FROM vqueue.join_many('%s_sick',"
+			 " ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 200)))", prefix);
+	tell(still, sql);
+}
+
+void
+still_begin(Still *still)
+{
+	Book	   *book = still->storm->book;
+	Setting		setting = steer_beginning(still->storm->options);
+	char		sql[300];
+
+	snprintf(sql, sizeof(sql), "CREATE TABLE %s (id uuid PRIMARY KEY)", still->storm->orders);
+	tell(still, sql);
+	for (int q = 0; q < book->n_queues; q++)
+	{
+		int64_t		now = wall_time();
+
+		(void) settings_asked(&book->queues[q].limits, &setting, now);
+		(void) settings_asked(&book->queues[q].states, &setting, now);
+		snprintf(sql, sizeof(sql), "SELECT vqueue.create_queue('%s', %lld, %lld)", book->queues[q].name,
+				 (long long) setting.rate, (long long) setting.cap);
+		tell(still, sql);
+	}
+	if (still->storm->options->sick)
+		make_sick_queue(still);
+}
+
+void
+still_end(Still *still)
+{
+	const char *prefix = still->storm->options->prefix;
+	char		sql[300];
+
+	if (!still->storm->options->sick)
+		return;
+	snprintf(sql, sizeof(sql), "DROP TRIGGER %s_refuse ON vqueue.user_sessions", prefix);
+	tell(still, sql);
+	snprintf(sql, sizeof(sql), "DROP FUNCTION %s_refuse()", prefix);
+	tell(still, sql);
+	snprintf(sql, sizeof(sql), "SELECT vqueue.drop_queue('%s_sick', force => true)", prefix);
+	tell(still, sql);
+}
+
+/* ---- standing still ---- */
+
+static void
+set_states(Still *still, bool open)
+{
+	Book	   *book = still->storm->book;
+	Setting		setting = {.open = open};
+
+	for (int q = 0; q < book->n_queues; q++)
+	{
+		char		sql[300];
+		int			change = settings_asked(&book->queues[q].states, &setting, wall_time());
+
+		snprintf(sql, sizeof(sql), "SELECT vqueue.%s('%s')", open ? "resume" : "pause",
+				 book->queues[q].name);
+		tell(still, sql);
+		settings_over(&book->queues[q].states, change, COMMITTED, wall_time());
+	}
+}
+
+void
+still_pause(Still *still)
+{
+	set_states(still, false);
+}
+
+/* Compare some positions of a queue with a count; how many differ. */
+static int
+compare_queue(Still *still, const char *queue, int *compared)
+{
+	PGresult   *result;
+
+	result = ask(still,
+				 "WITH w AS MATERIALIZED ("
+				 " SELECT s.id, s.ticket, array_position('{vip,high,normal,low}'::text[], s.priority) AS lane"
+				 "  FROM vqueue.user_sessions s JOIN vqueue.queues q ON q.id = s.queue_id"
+				 "  WHERE q.name = $1 AND s.status = 'waiting')"
+				 " SELECT vqueue.position(a.id), vqueue.position($1, a.ticket), (SELECT count(*) + 1 FROM w b"
+				 "   WHERE b.lane < a.lane OR (b.lane = a.lane AND b.ticket < a.ticket))"
+				 " FROM (SELECT * FROM w ORDER BY random() LIMIT 30) a", 1, &queue);
+	int			differ = 0;
+
+	*compared = PQntuples(result);
+	for (int i = 0; i < *compared; i++)
+		if (strcmp(PQgetvalue(result, i, 0), PQgetvalue(result, i, 2)) != 0 ||
+			strcmp(PQgetvalue(result, i, 1), PQgetvalue(result, i, 2)) != 0)
+			differ++;
+	PQclear(result);
+	return differ;
+}
+
+/* Something may still be on its way, so what differs is looked at again for a while. */
+static void
+compare_positions(Still *still)
+{
+	Book	   *book = still->storm->book;
+
+	for (int q = 0; q < book->n_queues; q++)
+	{
+		int64_t		give_up_at = steady_time() + SETTLING;
+		int			compared;
+		int			differ;
+
+		while ((differ = compare_queue(still, book->queues[q].name, &compared)) > 0 &&
+			   steady_time() < give_up_at)
+			nap();
+		book->still_compared += compared;
+		book->still_wrong += differ;
+	}
+}
+
+static void
+check_memory(Still *still)
+{
+	PGresult   *result = ask(still, "SELECT queue, what, in_memory, in_table FROM vqueue.check()", 0, NULL);
+
+	still->storm->book->checks_made++;
+	still->storm->book->differences += PQntuples(result);
+	for (int i = 0; i < PQntuples(result) && i < 10; i++)
+		printf("# difference: queue %s, %s: %s in memory, %s in the table\n",
+			   PQgetvalue(result, i, 0), PQgetvalue(result, i, 1), PQgetvalue(result, i, 2),
+			   PQgetvalue(result, i, 3));
+	PQclear(result);
+}
+
+void
+still_compare(Still *still)
+{
+	compare_positions(still);
+	check_memory(still);
+}
+
+void
+still_moment(Still *still)
+{
+	set_states(still, false);
+	still_compare(still);
+	set_states(still, true);
+}
+
+/* ---- the end ---- */
+
+void
+still_await_clients(Still *still)
+{
+	int64_t		give_up_at = steady_time() + PATIENCE;
+	const char *name = still->storm->name;
+
+	for (;;)
+	{
+		PGresult   *result = ask(still, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1",
+								 1, &name);
+		bool		gone = number_field(result, 0, 0, 0) == 0;
+
+		PQclear(result);
+		if (gone)
+			return;
+		if (steady_time() > give_up_at)
+			die("processes of clients do not end");
+		nap();
+	}
+}
+
+static void
+fetch_orders(Still *still)
+{
+	Book	   *book = still->storm->book;
+	PGresult   *result;
+	char		sql[200];
+
+	snprintf(sql, sizeof(sql), "SELECT id FROM %s", still->storm->orders);
+	result = ask(still, sql, 0, NULL);
+	idmap_free(book->orders_found);
+	book->orders_found = idmap_make();
+	book->n_orders_found = PQntuples(result);
+	for (int i = 0; i < PQntuples(result); i++)
+	{
+		Uuid		id;
+
+		if (uuid_parse(PQgetvalue(result, i, 0), PQgetlength(result, i, 0), &id))
+			(void) idmap_add(book->orders_found, &id, i);
+	}
+	PQclear(result);
+}
+
+void
+still_fetch(Still *still)
+{
+	Book	   *book = still->storm->book;
+
+	fetch_orders(still);
+	for (int q = 0; q < book->n_queues; q++)
+	{
+		free(book->queues[q].rows);
+		book->queues[q].rows = rows_fetch(still->conn, book->queues[q].name, &book->queues[q].n_rows);
+	}
+}
