@@ -13,9 +13,6 @@
 #include "laws_moving.h"
 #include "laws_time.h"
 
-/* How long after a release was seen its event may be on its way while all is well. */
-#define EVENT_PATIENCE (15 * SECOND)
-
 /* ---- looking up ---- */
 
 static void
@@ -121,6 +118,7 @@ case_tell(const Case *it, int session)
 
 typedef struct Losses
 {
+	int			told;			/* of the first that are amiss all is told */
 	int			rows;
 	int			missing;
 	int			differing;
@@ -247,6 +245,14 @@ status_as_answered(const Case *it, int session, const Row *row)
 }
 
 static void
+lose_one(const Case *it, int session, Losses *losses, int *count)
+{
+	(*count)++;
+	if (losses->told++ < 2)
+		case_tell(it, session);
+}
+
+static void
 look_at_sessions(const Case *it, Losses *losses)
 {
 	for (int s = 0; s < it->book->n_sessions; s++)
@@ -259,17 +265,17 @@ look_at_sessions(const Case *it, Losses *losses)
 			continue;
 		if (row == NULL)
 		{
-			losses->missing++;
+			lose_one(it, s, losses, &losses->missing);
 			continue;
 		}
 		lane = lane_of(it, s);
 		if (session->differs || session->ticket != row->ticket ||
 			!uuid_equal(&session->user, &row->user_id) || (lane >= 0 && lane != (int) row->lane))
-			losses->differing++;
+			lose_one(it, s, losses, &losses->differing);
 		if (!times_fit(row))
-			losses->misfits++;
+			lose_one(it, s, losses, &losses->misfits);
 		else if (!status_as_answered(it, s, row))
-			losses->otherwise++;
+			lose_one(it, s, losses, &losses->otherwise);
 	}
 }
 

@@ -12,6 +12,9 @@
 #include "book.h"
 #include "checks.h"
 
+/* How long after a release was seen its event may be on its way. */
+#define EVENT_PATIENCE (15 * SECOND)
+
 /* The book, with what the laws look up in it. */
 typedef struct Case
 {

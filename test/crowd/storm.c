@@ -296,10 +296,10 @@ all_heard(const Book *book)
 			int			s = idmap_find(book->by_id, &row->id);
 
 			if (row->served_at != 0 && (s < 0 || book->sessions[s].released_events == 0) &&
-				!spans_touch(&book->away, row->served_at, row->served_at + SECOND))
+				!spans_touch(&book->away, row->served_at, row->served_at + EVENT_PATIENCE))
 				return false;
 			if (row->left_at != 0 && (s < 0 || book->sessions[s].ended_events == 0) &&
-				!spans_touch(&book->away, row->left_at, row->left_at + SECOND))
+				!spans_touch(&book->away, row->left_at, row->left_at + EVENT_PATIENCE))
 				return false;
 		}
 	return true;

@@ -23,6 +23,7 @@ our @EXPORT = qw(
   check_clean
   fails_with
   psql_session
+  start_storm
   count_over_rate
   count_over_cap
   users
@@ -196,6 +197,18 @@ sub psql_session
 	return VqueueNode::Session->new($node, $db);
 }
 
+# ---- storms ----
+
+# A storm of clients (test/crowd) on a node, or on several for failover, given
+# as nodes => [...].  Other options are those of the program without their
+# dashes, such as seconds => 600, faults => 1, prefix => 'a', and db and seed.
+sub start_storm
+{
+	my ($node, %options) = @_;
+
+	return VqueueNode::Storm->new($node, %options);
+}
+
 package VqueueNode::Session;
 
 use strict;
@@ -341,6 +354,101 @@ sub abandon
 	my ($self) = @_;
 
 	$self->{run}->kill_kill;
+	return;
+}
+
+package VqueueNode::Storm;
+
+use strict;
+use warnings;
+
+use File::Basename;
+use IPC::Run;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $storms = 0;
+
+# The program is built on first use, by the pg_config that the tests run with.
+sub program
+{
+	my $dir = dirname(__FILE__) . '/../crowd';
+	local %ENV = %ENV;
+
+	delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
+	my $pg_config = $ENV{PG_CONFIG} || 'pg_config';
+	system('make', '--silent', '-C', $dir, "PG_CONFIG=$pg_config") == 0
+	  or die 'the crowd could not be built';
+	return "$dir/build/crowd";
+}
+
+sub new
+{
+	my ($class, $node, %options) = @_;
+	my @nodes = @{ delete $options{nodes} || [$node] };
+	my $seed = delete $options{seed} || $ENV{VQ_SEED} || 1 + int(rand(1000000000));
+	local %ENV = %ENV;
+
+	$ENV{PGHOST} = join(',', map { $_->host } @nodes);
+	$ENV{PGPORT} = join(',', map { $_->port } @nodes);
+	$ENV{PGTARGETSESSIONATTRS} = 'read-write' if @nodes > 1;
+	$ENV{PGDATABASE} = delete $options{db} || 'postgres';
+	$ENV{VQ_SEED} = $seed;
+	$storms++;
+	my $self = bless {
+		out => PostgreSQL::Test::Utils::tempdir() . "/storm$storms.out",
+		seed => $seed
+	}, $class;
+	my @command = (program(), '--storm');
+	foreach my $option (sort keys %options)
+	{
+		my $name = $option eq 'settings' ? 'no-settings' : $option;
+
+		if ($name =~ /^(?:faults|sick|no-settings)$/)
+		{
+			push @command, "--$name" if $option eq 'settings' ? !$options{$option} : $options{$option};
+		}
+		else
+		{
+			push @command, "--$name", $options{$option};
+		}
+	}
+	$self->{run} = IPC::Run::start(\@command, '<', \undef, '>', $self->{out}, '2>&1');
+	return $self;
+}
+
+# End it, wait for its checks, and report them as one test.
+sub finish
+{
+	my ($self, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	$name = 'the storm' unless defined $name;
+	$self->{run}->signal('USR1');
+	return $self->wait($name);
+}
+
+# The same, but it ends by itself after its seconds.
+sub wait
+{
+	my ($self, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	$self->{run}->finish;
+	my $status = $self->{run}->full_result;
+	my $out = slurp_file($self->{out});
+
+	delete $self->{run};
+	$out =~ s/^/| /mg;
+	note($out);
+	return ok($status == 0, "$name: every law held") || diag("status $status, seed $self->{seed}\n$out");
+}
+
+sub DESTROY
+{
+	my ($self) = @_;
+
+	$self->{run}->kill_kill if $self->{run};
 	return;
 }
 

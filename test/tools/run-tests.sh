@@ -121,14 +121,15 @@ part_fuzz()
 	count_tap "$logs/fuzz"
 }
 
-# The crowd's own tests, then a crowd that is faster than the demo's.
+# The crowd's own tests, a crowd that is faster than the demo's, and a storm.
 part_crowd()
 {
 	{
 		run_make -C test/crowd check &&
 			run_make -C test/crowd &&
 			test/tools/with-server.sh test/tools/run-crowd.sh --speed 600 --rate 144000 --cap 10000 \
-				--connections 40
+				--connections 40 &&
+			test/tools/with-server.sh test/tools/run-crowd.sh --storm --seconds 10 --sick
 	} 2>&1 | tee "$logs/crowd" || status=$?
 	count_tap "$logs/crowd"
 }
