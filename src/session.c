@@ -7,6 +7,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "guc.h"
@@ -221,9 +222,12 @@ must_not_wait(const VqRow *row)
 			 errhint("Call vqueue.leave() for a user who walks away from the line.")));
 }
 
-/* Try to end a live session; false if somebody else was faster. */
+/*
+ * Try to end a live session; false if somebody else was faster.  The row is then
+ * as it was written: it may have been let in, or moved, while we waited for it.
+ */
 static bool
-write_end(const VqRow *row, VqStatus status, TimestampTz left_at, Datum reason)
+write_end(VqRow *row, VqStatus status, TimestampTz left_at, Datum reason)
 {
 	Datum		values[5];
 	const char *nulls = reason == (Datum) 0 ? "   n " : NULL;
@@ -236,6 +240,8 @@ write_end(const VqRow *row, VqStatus status, TimestampTz left_at, Datum reason)
 	values[3] = reason;
 	values[4] = BoolGetDatum(status != VQ_COMPLETED);
 	n = vq_execute(VQ_END_SESSION, values, nulls, &caller);
+	if (n > 0)
+		vq_read_row(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, row);
 	vq_executed(&caller);
 	return n > 0;
 }
@@ -262,11 +268,7 @@ end_session(FunctionCallInfo fcinfo, const char *function, VqStatus status, Datu
 		if (status == VQ_COMPLETED)
 			must_not_wait(&place.row);
 		if (write_end(&place.row, status, left_at, reason))
-		{
-			place.row.status = status;
-			place.row.left_at = left_at;
 			break;
-		}
 
 		/* A transaction with one snapshot may never get to see the row as it is. */
 		if (IsolationUsesXactSnapshot() && tries > 0)

@@ -41,8 +41,9 @@ static const struct
 		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}
 	},
 	[VQ_END_SESSION] = {
-		"UPDATE vqueue.user_sessions SET status = $2, left_at = $3, reason = COALESCE($4, reason)"
-		" WHERE id " EQ " $1 AND left_at IS NULL AND ($5 OR NOT status " EQ " 'waiting')",
+		"UPDATE vqueue.user_sessions SET status = $2, left_at = GREATEST($3, served_at),"
+		" reason = COALESCE($4, reason)"
+		" WHERE id " EQ " $1 AND left_at IS NULL AND ($5 OR NOT status " EQ " 'waiting') RETURNING *",
 		5, {UUIDOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, BOOLOID}
 	},
 	[VQ_RELEASE_SESSIONS] = {
