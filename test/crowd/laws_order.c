@@ -12,6 +12,9 @@
 /* Beside the time for a token: within so long somebody comes in. */
 #define LIVENESS	SECOND
 
+/* A release step that found a row locked does not look at it again, for about so long. */
+#define STEP		(SECOND / 2)
+
 /* Around a time at which the machine stood still. */
 #define AFTERMATH	SECOND
 
@@ -67,8 +70,8 @@ add_stands(const Case *it, int session, StandList *stands)
 		if (deed->outcome == UNKNOWN || deed->outcome == OPEN ||
 			(deed->outcome == COMMITTED && touch->verb != V_MOVE))
 			return;
-		if (deed_end(deed) > from)
-			from = deed_end(deed);
+		if (deed_end(deed) + STEP > from)
+			from = deed_end(deed) + STEP;
 		if (deed->outcome != COMMITTED || !touch->changed)
 			continue;
 		if (deed->asked_at < last_move)
