@@ -217,7 +217,7 @@ Datum
 vqueue_join(PG_FUNCTION_ARGS)
 {
 	Target		target;
-	VqPlace		place;
+	VqPlace		place = {0};
 
 	if (PG_ARGISNULL(1))
 		vq_null_argument("user_id");
@@ -410,7 +410,7 @@ vqueue_join_many(PG_FUNCTION_ARGS)
 	Target		target;
 	Datum	   *users;
 	VqRow	   *rows;
-	VqPlace		place;
+	VqPlace		place = {0};
 	int			n = users_argument(fcinfo, &users);
 
 	InitMaterializedSRF(fcinfo, 0);

@@ -5,7 +5,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "due.h"
 #include "executor/spi.h"
@@ -75,9 +74,8 @@ vq_head(const VqQueue *queue)
 	return 0;
 }
 
-/* Position from the table alone, where memory does not follow: on a standby. */
-static int64
-count_position(const VqRow *row)
+int64
+vq_count_position(const VqRow *row)
 {
 	VqCaller	caller;
 	Datum		values[4];
@@ -167,16 +165,21 @@ locate_in_memory(VqQueue *queue, const VqRow *row, bool last_try, bool alive,
 	return found;
 }
 
+/*
+ * Whether there is memory was decided when the session was looked up, and is
+ * not asked again: at a promotion it would be yes before memory is built.
+ */
 static int64
-locate(VqRow *row, bool alive, int64 *wait)
+locate(VqPlace *place, bool alive, int64 *wait)
 {
+	VqRow	   *row = &place->row;
 	int64		position;
 
 	*wait = -1;
 	if (!vq_is_live(row))
 		return VQ_POSITION_NONE;
-	if (RecoveryInProgress())
-		return count_position(row);
+	if (place->by_table)
+		return vq_count_position(row);
 	for (int tries = 0;; tries++)
 	{
 		VqQueue    *queue = vq_find_queue(&row->queue_id);
@@ -193,17 +196,17 @@ locate(VqRow *row, bool alive, int64 *wait)
 }
 
 int64
-vq_locate_position(VqRow *row, bool alive)
+vq_locate_position(VqPlace *place, bool alive)
 {
 	int64		wait;
 
-	return locate(row, alive, &wait);
+	return locate(place, alive, &wait);
 }
 
 void
 vq_locate(VqPlace *place, bool alive)
 {
-	place->position = locate(&place->row, alive, &place->estimated_wait);
+	place->position = locate(place, alive, &place->estimated_wait);
 	place->next_poll_after = place->row.status == VQ_WAITING ? polite_delay(place->estimated_wait) : -1;
 }
 

@@ -17,6 +17,7 @@
 typedef struct VqPlace
 {
 	VqRow		row;
+	bool		by_table;		/* count in the tables: on a standby there is no memory */
 	char		queue[VQ_NAME_SIZE];
 	int64		position;
 	int64		estimated_wait; /* microseconds, -1 unknown */
@@ -42,7 +43,10 @@ extern int64 vq_estimate(const VqQueue *queue, VqNow now, int64 position);
 extern void vq_locate(VqPlace *place, bool alive);
 
 /* The position alone; VQ_POSITION_NONE once finished. */
-extern int64 vq_locate_position(VqRow *row, bool alive);
+extern int64 vq_locate_position(VqPlace *place, bool alive);
+
+/* The same, counted in the table. */
+extern int64 vq_count_position(const VqRow *row);
 
 /* As a value of type place, which is the result type of the function called. */
 extern Datum vq_place_datum(FunctionCallInfo fcinfo, const VqPlace *place);

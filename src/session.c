@@ -33,37 +33,38 @@ unknown_session(const pg_uuid_t *id)
 			 errhint("Join again with vqueue.join(), and check that vqueue.tenant is set as it was then.")));
 }
 
-/* Name and tenant of a row's queue; false if it is gone. */
+/* Name and tenant of the session's queue; false if it is gone. */
 static bool
-read_queue(const VqRow *row, char *name, pg_uuid_t *tenant)
+read_queue(VqPlace *place, pg_uuid_t *tenant)
 {
+	const pg_uuid_t *id = &place->row.queue_id;
 	VqSettings	settings;
 	VqQueue    *queue;
 
-	if (RecoveryInProgress())
+	if (place->by_table)
 	{
-		if (!vq_fetch_queue(&row->queue_id, &settings))
+		if (!vq_fetch_queue(id, &settings))
 			return false;
 		*tenant = settings.tenant_id;
-		strlcpy(name, settings.name, VQ_NAME_SIZE);
+		strlcpy(place->queue, settings.name, VQ_NAME_SIZE);
 		return true;
 	}
-	queue = vq_find_queue(&row->queue_id);
+	queue = vq_find_queue(id);
 	if (queue == NULL)
 		return false;
-	vq_label_of(queue, name, tenant);
+	vq_label_of(queue, place->queue, tenant);
 	return true;
 }
 
-/* Name of the row's queue, if that is one of the current tenant. */
+/* Note the name of the session's queue, if that is one of the current tenant. */
 static bool
-queue_name(const VqRow *row, char *name)
+name_queue(VqPlace *place)
 {
 	pg_uuid_t	current;
 	pg_uuid_t	tenant;
 
 	vq_current_tenant(&current);
-	return read_queue(row, name, &tenant) && memcmp(&current, &tenant, sizeof(tenant)) == 0;
+	return read_queue(place, &tenant) && memcmp(&current, &tenant, sizeof(tenant)) == 0;
 }
 
 /* The session that the first argument means; as it is now, or as lookup.h says. */
@@ -76,12 +77,14 @@ get_session(FunctionCallInfo fcinfo, bool as_is_now, VqPlace *place)
 	if (PG_ARGISNULL(0))
 		vq_null_argument("session");
 	id = PG_GETARG_UUID_P(0);
-	if (RecoveryInProgress())
-		as_is_now = true;
-	else
+	place->by_table = RecoveryInProgress();
+	if (!place->by_table)
 		vq_ready();
-	found = as_is_now ? vq_fetch_session(id, NULL, &place->row) : vq_look_up_session(id, &place->row);
-	if (!found || !queue_name(&place->row, place->queue))
+	if (place->by_table || as_is_now)
+		found = vq_fetch_session(id, NULL, &place->row);
+	else
+		found = vq_look_up_session(id, &place->row);
+	if (!found || !name_queue(place))
 		unknown_session(id);
 }
 
@@ -116,7 +119,7 @@ look_at_position(FunctionCallInfo fcinfo, bool alive)
 	int64		position;
 
 	get_session(fcinfo, false, &place);
-	position = vq_locate_position(&place.row, alive);
+	position = vq_locate_position(&place, alive);
 	if (position < 0)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(position);
@@ -166,7 +169,7 @@ position_in_table(const pg_uuid_t *queue_id, int64 ticket)
 
 	if (!vq_fetch_ticket(queue_id, ticket, NULL, &row))
 		return VQ_POSITION_NONE;
-	return vq_locate_position(&row, false);
+	return vq_count_position(&row);
 }
 
 PG_FUNCTION_INFO_V1(vqueue_position_of_ticket);
