@@ -322,6 +322,9 @@ vq_launcher_init(void)
 {
 	BackgroundWorker worker = {0};
 
+	/* pg_upgrade wants its servers to itself: it moves the tables' files underneath. */
+	if (IsBinaryUpgrade)
+		return;
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = 1;
