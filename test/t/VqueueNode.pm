@@ -29,6 +29,8 @@ our @EXPORT = qw(
   users
   row_state
   same_lines
+  positions_right
+  pgbench_crowd
 );
 
 # A running cluster; conf is appended to its configuration.
@@ -188,6 +190,23 @@ sub same_lines
 		'line ' . ($i + 1) . ' of ' . @wanted . ': ' . (defined $wanted[$i] ? $wanted[$i] : ''), $name);
 }
 
+# Everybody who waits has the position that counting the table gives.  Right
+# while nothing moves.
+sub positions_right
+{
+	my ($node, $db, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	return is($node->safe_psql($db, q{
+		SELECT queue_id, ticket, memory, counted
+		  FROM (SELECT queue_id, ticket, vqueue._position(queue_id, ticket) AS memory,
+		               row_number() OVER (PARTITION BY queue_id
+		                   ORDER BY array_position('{vip,high,normal,low}'::text[], priority), ticket) AS counted
+		          FROM vqueue.user_sessions WHERE status = 'waiting') p
+		 WHERE memory IS DISTINCT FROM counted
+		 ORDER BY queue_id, ticket LIMIT 10}), '', $name);
+}
+
 # ---- background sessions ----
 
 sub psql_session
@@ -207,6 +226,14 @@ sub start_storm
 	my ($node, %options) = @_;
 
 	return VqueueNode::Storm->new($node, %options);
+}
+
+# Clients that run a pgbench script until ->stop, which returns their errors.
+sub pgbench_crowd
+{
+	my ($node, $db, $script, $clients) = @_;
+
+	return VqueueNode::Crowd->new($node, $db, $script, $clients);
 }
 
 package VqueueNode::Session;
@@ -450,6 +477,48 @@ sub DESTROY
 
 	$self->{run}->kill_kill if $self->{run};
 	return;
+}
+
+package VqueueNode::Crowd;
+
+use strict;
+use warnings;
+
+use IPC::Run;
+use PostgreSQL::Test::Utils;
+
+sub new
+{
+	my ($class, $node, $db, $script, $clients) = @_;
+	my $self = bless { err => '', out => '' }, $class;
+	my $file = PostgreSQL::Test::Utils::tempdir() . '/crowd.sql';
+
+	PostgreSQL::Test::Utils::append_to_file($file, $script);
+	$self->{run} = IPC::Run::start(
+		[
+			$node->installed_command('pgbench'), '-n', '-c', $clients || 2, '-T', '3600', '-f', $file,
+			'-h', $node->host, '-p', $node->port, $db
+		],
+		'<', \undef, '>', \$self->{out}, '2>', \$self->{err});
+	return $self;
+}
+
+sub stop
+{
+	my ($self) = @_;
+
+	$self->{run}->signal('TERM');
+	$self->{run}->finish;
+	return join("\n", grep { /error|abort/i } split /\n/, $self->{err});
+}
+
+# Wait until all clients have ended by themselves.
+sub finish
+{
+	my ($self) = @_;
+
+	$self->{run}->finish;
+	return $self->{err};
 }
 
 1;
