@@ -206,7 +206,10 @@ undo_ops(int first)
 		{
 			/* Memory began empty for a table that is not there. */
 			if (ops[i--].type == OP_CREATED)
+			{
 				make_stale(vq_database());
+				vq_wake_worker(vq_database());
+			}
 			continue;
 		}
 		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
@@ -417,6 +420,22 @@ void
 vq_note_stale(void)
 {
 	append_db_op(OP_STALE);
+}
+
+/*
+ * The queues of the changes made before go out of memory now, and their places
+ * to whoever makes a queue next, maybe in another database.
+ */
+void
+vq_void_pending(void)
+{
+	for (int i = 0; i < n_ops; i++)
+		if (ops[i].queue != NULL)
+		{
+			ops[i].queue = NULL;
+			ops[i].type = OP_NONE;
+		}
+	n_unconfirmed = 0;
 }
 
 void

@@ -74,6 +74,9 @@ extern void vq_note_stale(void);
 /* Note that the extension was created, or dropped. */
 extern void vq_note_extension(bool created);
 
+/* Forget the changes of queues: all of this database's are about to go out of memory. */
+extern void vq_void_pending(void);
+
 /* Whether this transaction changed names itself, so that caches must not be believed. */
 extern bool vq_names_pending(void);
 

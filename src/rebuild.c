@@ -381,6 +381,14 @@ vq_begin_empty(void)
 {
 	VqDatabase *db = vq_database();
 
+	/*
+	 * Dropped by this very transaction: to everybody else the old extension is
+	 * there until we commit, and so are its lines.  The commit of the drop has
+	 * them built anew.
+	 */
+	if (pg_atomic_read_u32(&db->line_state) == VQ_READY)
+		return;
+	vq_void_pending();
 	vq_forget_queues(db);
 	set_line_state(db, VQ_READY);
 }
