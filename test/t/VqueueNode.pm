@@ -190,19 +190,20 @@ sub same_lines
 		'line ' . ($i + 1) . ' of ' . @wanted . ': ' . (defined $wanted[$i] ? $wanted[$i] : ''), $name);
 }
 
-# Everybody who waits has the position that counting the table gives.  Right
-# while nothing moves.
+# Everybody who waits, in this queue or in all, has the position that counting
+# the table gives.  Right while nothing moves there.
 sub positions_right
 {
-	my ($node, $db, $name) = @_;
+	my ($node, $db, $name, $queue) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $where = defined $queue ? "AND queue_id = vqueue._queue('$queue')" : '';
 
-	return is($node->safe_psql($db, q{
+	return is($node->safe_psql($db, qq{
 		SELECT queue_id, ticket, memory, counted
 		  FROM (SELECT queue_id, ticket, vqueue._position(queue_id, ticket) AS memory,
 		               row_number() OVER (PARTITION BY queue_id
 		                   ORDER BY array_position('{vip,high,normal,low}'::text[], priority), ticket) AS counted
-		          FROM vqueue.user_sessions WHERE status = 'waiting') p
+		          FROM vqueue.user_sessions WHERE status = 'waiting' $where) p
 		 WHERE memory IS DISTINCT FROM counted
 		 ORDER BY queue_id, ticket LIMIT 10}), '', $name);
 }
