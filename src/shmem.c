@@ -175,11 +175,22 @@ vq_discharge_memory(size_t size)
 static VqRef
 arena_alloc(void *ctx, size_t size)
 {
-	dsa_pointer ref;
+	dsa_pointer ref = InvalidDsaPointer;
 
 	if (!vq_charge_memory(size))
 		return 0;
-	ref = dsa_allocate_extended(area, size, DSA_ALLOC_NO_OOM | DSA_ALLOC_HUGE);
+
+	/* Raises an error where the system has no more shared memory. */
+	PG_TRY();
+	{
+		ref = dsa_allocate_extended(area, size, DSA_ALLOC_NO_OOM | DSA_ALLOC_HUGE);
+	}
+	PG_CATCH();
+	{
+		vq_discharge_memory(size);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	if (!DsaPointerIsValid(ref))
 		vq_discharge_memory(size);
 	return ref;
