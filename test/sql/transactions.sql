@@ -26,6 +26,20 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
+-- waits until a query answers true; false if it does not within half a minute
+CREATE FUNCTION pg_temp.wait_for(query text) RETURNS bool LANGUAGE plpgsql AS $$
+DECLARE
+    answer bool;
+BEGIN
+    FOR i IN 1..3000 LOOP
+        EXECUTE query INTO answer;
+        IF answer THEN RETURN true; END IF;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    RETURN false;
+END
+$$;
+
 -- the n-th user of this test
 CREATE FUNCTION pg_temp.u(n int) RETURNS uuid LANGUAGE sql IMMUTABLE AS
 $$ SELECT ('00000000-0000-0000-0000-' || lpad(n::text, 12, '0'))::uuid $$;
@@ -102,14 +116,7 @@ SELECT status, position FROM vqueue.poll(pg_temp.s('visit', 3));
 SELECT status, position FROM vqueue.complete(pg_temp.s('visit', 3));
 SELECT status, position FROM vqueue.join('visit', pg_temp.u(3));
 COMMIT;
-DO $$
-BEGIN
-    FOR i IN 1 .. 600 LOOP
-        EXIT WHEN EXISTS (SELECT FROM vqueue.sessions WHERE queue = 'visit' AND status = 'serving');
-        PERFORM pg_sleep(0.05);
-    END LOOP;
-END
-$$;
+SELECT pg_temp.wait_for($$SELECT status = 'serving' FROM vqueue.status(pg_temp.s('visit', 3))$$);
 SELECT status, ticket, served_at IS NOT NULL, left_at IS NOT NULL FROM vqueue.sessions WHERE queue = 'visit' ORDER BY ticket;
 SELECT status FROM vqueue.leave(pg_temp.s('visit', 3));
 SELECT * FROM vqueue.check();
