@@ -63,7 +63,8 @@ CREATE TABLE vqueue.queues (
                             CONSTRAINT queues_state_check
                             CHECK (state IN ('open', 'paused', 'draining', 'closed')),
     is_active               bool GENERATED ALWAYS AS (state IN ('open', 'paused')) STORED,
-    version                 bigint NOT NULL DEFAULT 1,
+    version                 bigint NOT NULL DEFAULT 1
+                            CONSTRAINT queues_version_check CHECK (version BETWEEN 1 AND 4611686018427387904),
     created_at              timestamptz NOT NULL DEFAULT now(),
     updated_at              timestamptz NOT NULL DEFAULT now(),
     UNIQUE (tenant_id, name)
@@ -87,7 +88,7 @@ COMMENT ON COLUMN vqueue.queues.version IS 'counts the changes of this row; the 
 CREATE TABLE vqueue.ticket_ceilings (
     queue_id    uuid PRIMARY KEY REFERENCES vqueue.queues ON DELETE CASCADE,
     ceiling     bigint NOT NULL
-                CONSTRAINT ticket_ceilings_ceiling_check CHECK (ceiling >= 0)
+                CONSTRAINT ticket_ceilings_ceiling_check CHECK (ceiling BETWEEN 0 AND 2305843009213693952)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE vqueue.ticket_ceilings IS 'internal: up to which ticket each queue may have issued';
 

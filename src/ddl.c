@@ -160,6 +160,11 @@ PG_FUNCTION_INFO_V1(vqueue_extension_created);
 Datum
 vqueue_extension_created(PG_FUNCTION_ARGS)
 {
+	if (!creating_extension)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this function is for the script of CREATE EXTENSION"),
+				 errhint("To build memory anew call vqueue.rebuild().")));
 	vq_begin_empty();
 	vq_note_extension(true);
 	PG_RETURN_VOID();

@@ -166,6 +166,15 @@ number_of(Datum value, bool isnull, const char *const *names, int n)
 	return found;
 }
 
+/* 0 stands for null, so the one moment that is 0 is taken for the microsecond after it. */
+static TimestampTz
+time_of(Datum value, bool isnull)
+{
+	TimestampTz time = isnull ? 0 : DatumGetTimestampTz(value);
+
+	return !isnull && time == 0 ? 1 : time;
+}
+
 void
 vq_row_of(const Datum *values, const bool *nulls, const ItemPointerData *tid, VqRow *row)
 {
@@ -175,10 +184,8 @@ vq_row_of(const Datum *values, const bool *nulls, const ItemPointerData *tid, Vq
 	row->user_id = *DatumGetUUIDP(values[Anum_sessions_user_id - 1]);
 	row->ticket = DatumGetInt64(values[Anum_sessions_ticket - 1]);
 	row->joined_at = DatumGetTimestampTz(values[Anum_sessions_joined_at - 1]);
-	row->served_at = nulls[Anum_sessions_served_at - 1] ? 0 :
-		DatumGetTimestampTz(values[Anum_sessions_served_at - 1]);
-	row->left_at = nulls[Anum_sessions_left_at - 1] ? 0 :
-		DatumGetTimestampTz(values[Anum_sessions_left_at - 1]);
+	row->served_at = time_of(values[Anum_sessions_served_at - 1], nulls[Anum_sessions_served_at - 1]);
+	row->left_at = time_of(values[Anum_sessions_left_at - 1], nulls[Anum_sessions_left_at - 1]);
 	row->status = number_of(values[Anum_sessions_status - 1], nulls[Anum_sessions_status - 1],
 							vq_status_names, VQ_STATUSES);
 	row->lane = number_of(values[Anum_sessions_priority - 1], nulls[Anum_sessions_priority - 1],

@@ -24,14 +24,32 @@
 /* Bytes of a session's texts. */
 #define MAX_TEXT 1000
 
+static void
+misused(const char *how)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+			 errmsg("function was not called %s", how)));
+}
+
 static TriggerData *
 trigger_data(FunctionCallInfo fcinfo)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function was not called by a trigger")));
+		misused("by a trigger");
 	return (TriggerData *) fcinfo->context;
+}
+
+/* Rows are read by the numbers of their columns, so they must be those of the right table. */
+static TriggerData *
+row_trigger_data(FunctionCallInfo fcinfo, VqRelation table)
+{
+	TriggerData *data = trigger_data(fcinfo);
+
+	if (!TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
+		RelationGetRelid(data->tg_relation) != vq_relation(table))
+		misused("by a row trigger of its table");
+	return data;
 }
 
 /* Rows applied by replication come in no particular order, and are right at their origin. */
@@ -252,7 +270,7 @@ PG_FUNCTION_INFO_V1(vqueue_session_before);
 Datum
 vqueue_session_before(PG_FUNCTION_ARGS)
 {
-	TriggerData *data = trigger_data(fcinfo);
+	TriggerData *data = row_trigger_data(fcinfo, VQ_SESSIONS);
 	TupleDesc	desc = RelationGetDescr(data->tg_relation);
 	VqRow		old;
 
@@ -290,7 +308,7 @@ PG_FUNCTION_INFO_V1(vqueue_session_after);
 Datum
 vqueue_session_after(PG_FUNCTION_ARGS)
 {
-	TriggerData *data = trigger_data(fcinfo);
+	TriggerData *data = row_trigger_data(fcinfo, VQ_SESSIONS);
 	TupleDesc	desc = RelationGetDescr(data->tg_relation);
 	VqRow		row;
 	VqRow		new;
@@ -329,19 +347,22 @@ vqueue_session_after(PG_FUNCTION_ARGS)
 
 /* ---- queues ---- */
 
-static void
+static bool
 queue_id(HeapTuple tuple, TupleDesc desc, pg_uuid_t *id)
 {
 	bool		isnull;
+	Datum		value = heap_getattr(tuple, Anum_queues_id, desc, &isnull);
 
-	*id = *DatumGetUUIDP(heap_getattr(tuple, Anum_queues_id, desc, &isnull));
+	if (!isnull)
+		*id = *DatumGetUUIDP(value);
+	return !isnull;
 }
 
 PG_FUNCTION_INFO_V1(vqueue_queue_before);
 Datum
 vqueue_queue_before(PG_FUNCTION_ARGS)
 {
-	TriggerData *data = trigger_data(fcinfo);
+	TriggerData *data = row_trigger_data(fcinfo, VQ_QUEUES);
 	TupleDesc	desc = RelationGetDescr(data->tg_relation);
 	int			attnums[2] = {Anum_queues_version, Anum_queues_updated_at};
 	bool		nulls[2] = {false, false};
@@ -352,13 +373,14 @@ vqueue_queue_before(PG_FUNCTION_ARGS)
 	vq_ready();
 	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
 		return PointerGetDatum(data->tg_trigtuple);
-	queue_id(data->tg_trigtuple, desc, &id);
+	(void) queue_id(data->tg_trigtuple, desc, &id);
 	if (TRIGGER_FIRED_BY_DELETE(data->tg_event))
 	{
 		vq_lock_against_joins(&id);
 		return PointerGetDatum(data->tg_trigtuple);
 	}
-	queue_id(data->tg_newtuple, desc, &new_id);
+	if (!queue_id(data->tg_newtuple, desc, &new_id))
+		return PointerGetDatum(data->tg_newtuple);	/* fails on the column's constraint */
 	if (memcmp(&id, &new_id, sizeof(id)) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -375,7 +397,7 @@ PG_FUNCTION_INFO_V1(vqueue_queue_after);
 Datum
 vqueue_queue_after(PG_FUNCTION_ARGS)
 {
-	TriggerData *data = trigger_data(fcinfo);
+	TriggerData *data = row_trigger_data(fcinfo, VQ_QUEUES);
 	TupleDesc	desc = RelationGetDescr(data->tg_relation);
 	VqSettings	settings;
 	VqQueue    *queue;
@@ -383,7 +405,7 @@ vqueue_queue_after(PG_FUNCTION_ARGS)
 	bool		made;
 
 	vq_ready();
-	queue_id(data->tg_trigtuple, desc, &id);
+	(void) queue_id(data->tg_trigtuple, desc, &id);
 	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
 	{
 		vq_read_settings(data->tg_trigtuple, desc, &settings);
@@ -411,7 +433,7 @@ PG_FUNCTION_INFO_V1(vqueue_ceiling_after);
 Datum
 vqueue_ceiling_after(PG_FUNCTION_ARGS)
 {
-	TriggerData *data = trigger_data(fcinfo);
+	TriggerData *data = row_trigger_data(fcinfo, VQ_CEILINGS);
 	TupleDesc	desc = RelationGetDescr(data->tg_relation);
 	HeapTuple	tuple = TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple;
 	bool		isnull;

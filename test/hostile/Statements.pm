@@ -103,7 +103,7 @@ sub new
 	my ($class, %self) = @_;
 
 	srand($self{seed});
-	return bless { %self, savepoints => 0 }, $class;
+	return bless {%self}, $class;
 }
 
 sub pick
@@ -262,7 +262,13 @@ sub transaction
 		push @lines, $self->setting('LOCAL ') if one_in(5);
 		push @lines, $self->statement;
 		push @lines, 'SAVEPOINT s' . ++$depth if one_in(3);
-		push @lines, pick('ROLLBACK TO s', 'RELEASE s') . (1 + int(rand($depth))) if $depth && one_in(3);
+		next if !$depth || !one_in(3);
+
+		my $to = 1 + int(rand($depth));
+		my $back = one_in(2);
+
+		push @lines, ($back ? 'ROLLBACK TO s' : 'RELEASE s') . $to;
+		$depth = $back ? $to : $to - 1;
 	}
 	return (@lines, "PREPARE TRANSACTION '$tag'", "ROLLBACK PREPARED '$tag'", 'ROLLBACK') if one_in(10);
 	return (@lines, 'COMMIT AND CHAIN', $self->statement, 'ROLLBACK') if one_in(12);
@@ -273,7 +279,7 @@ sub transaction
 sub script
 {
 	my ($self, $n, $tag) = @_;
-	my @lines = ('\set VERBOSITY verbose', '\set ON_ERROR_ROLLBACK ' . pick('off', 'off', 'on'),
+	my @lines = ('\set VERBOSITY verbose', '\set ON_ERROR_ROLLBACK ' . pick('off', 'on', 'on'),
 		'SELECT setseed(' . sprintf('%.6f', rand()) . ')', q{SET client_min_messages = warning},
 		q{SET statement_timeout = 3000}, q{SET lock_timeout = 300});
 
