@@ -46,10 +46,16 @@ static const struct
 		" WHERE id " EQ " $1 AND left_at IS NULL AND ($5 OR NOT status " EQ " 'waiting') RETURNING *",
 		5, {UUIDOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, BOOLOID}
 	},
+	/*
+	 * One ticket at a time, so that queue and ticket are both of the index's
+	 * condition: for "ticket = ANY", statistics of a small table would have the
+	 * plan read all rows of the queue, and keep doing so when it has grown.
+	 */
 	[VQ_RELEASE_SESSIONS] = {
 		"UPDATE vqueue.user_sessions AS s SET status = 'serving', served_at = $3"
-		" FROM (SELECT c.ctid FROM vqueue.user_sessions AS c"
-		" WHERE c.queue_id " EQ " $1 AND c.ticket " EQ " ANY ($2) AND c.status " EQ " 'waiting'"
+		" FROM pg_catalog.unnest($2) AS t (ticket), LATERAL"
+		" (SELECT c.ctid FROM vqueue.user_sessions AS c"
+		" WHERE c.queue_id " EQ " $1 AND c.ticket " EQ " t.ticket AND c.status " EQ " 'waiting'"
 		" FOR UPDATE SKIP LOCKED) AS w"
 		" WHERE s.ctid " EQ " w.ctid RETURNING s.id, s.user_id, s.ticket",
 		3, {UUIDOID, INT8ARRAYOID, TIMESTAMPTZOID}
