@@ -14,6 +14,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "insert.h"
 #include "miscadmin.h"
 #include "pending.h"
 #include "place.h"
@@ -150,6 +151,7 @@ prepare_row(const Target *target, const pg_uuid_t *user_id, VqRow *row)
 	return true;
 }
 
+/* Write a row by SQL, for others may have a say in it. */
 static bool
 insert_row(const VqRow *row, Datum user_name, Datum user_email)
 {
@@ -174,6 +176,14 @@ insert_row(const VqRow *row, Datum user_name, Datum user_email)
 	n = vq_execute(VQ_INSERT_SESSION, values, nulls, &caller);
 	vq_executed(&caller);
 	return n > 0;
+}
+
+static bool
+write_row(const Target *target, VqRow *row, Datum user_name, Datum user_email)
+{
+	if (vq_may_insert())
+		return vq_insert_session(target->queue, row, user_name, user_email);
+	return insert_row(row, user_name, user_email);
 }
 
 /* Join one user, or find the live session there is. */
@@ -203,7 +213,7 @@ join_user(const Target *target, const pg_uuid_t *user_id, Datum user_name, Datum
 				return;
 			vq_out_of_memory();
 		}
-		if (insert_row(row, user_name, user_email))
+		if (write_row(target, row, user_name, user_email))
 			return;
 		vq_drop_unconfirmed(mark);
 		if (vq_fetch_live(&target->id, user_id, NULL, row))

@@ -43,6 +43,7 @@ static const char *const state_names[] = {"closed", "paused", "draining", "open"
 static Oid	relation_oids[VQ_RELATIONS];
 static Oid	owner = InvalidOid;
 static bool relations_known = false;
+static uint64 relations_version = 0;
 
 /* ---- finding the tables ---- */
 
@@ -69,6 +70,7 @@ look_up_relations(void)
 	}
 	if (!OidIsValid(schema))
 		return false;
+	relations_version++;
 	relations_known = true;		/* unless an invalidation arrives from here on */
 	for (int i = 0; i < VQ_RELATIONS; i++)
 	{
@@ -103,6 +105,12 @@ vq_relation(VqRelation which)
 				 errmsg("extension \"vqueue\" is not installed in this database"),
 				 errhint("Run CREATE EXTENSION vqueue.")));
 	return relation_oids[which];
+}
+
+uint64
+vq_relations_version(void)
+{
+	return relations_version;
 }
 
 Oid

@@ -119,6 +119,9 @@ vq_row_kind(const VqRow *row)
 /* Whether the extension is installed here (that is, its tables are there). */
 extern bool vq_installed(void);
 
+/* Changes whenever what is known of the tables and indexes has to be found out anew. */
+extern uint64 vq_relations_version(void);
+
 /* Oid of a table or index.  Errors: 42P01 the extension is not installed. */
 extern Oid	vq_relation(VqRelation which);
 

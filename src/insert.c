@@ -1,0 +1,214 @@
+/*
+ * insert.c
+ *		Writing the row of one session that joins, past the executor.
+ *
+ * This is "INSERT ... ON CONFLICT DO NOTHING" by its steps: look for a live
+ * session of the user, insert speculatively, and take that back if the index
+ * of live sessions says that somebody else was faster.  A join is short, and
+ * starting and ending the executor would be a good part of it.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
+#include "executor/tuptable.h"
+#include "insert.h"
+#include "pending.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+/* ---- whether this is all there is to do ---- */
+
+/* Whether no trigger fires on an insert but ours, which only tell us what we know. */
+static bool
+only_our_triggers(const TriggerDesc *triggers)
+{
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		if (trigger->tgenabled != TRIGGER_DISABLED && TRIGGER_FOR_INSERT(trigger->tgtype) &&
+			strcmp(trigger->tgname, "session_before") != 0 && strcmp(trigger->tgname, "session_after") != 0)
+			return false;
+	}
+	return true;
+}
+
+static bool
+only_our_indexes(Relation rel)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	bool		ours = list_length(indexes) == 3 &&
+	list_member_oid(indexes, vq_relation(VQ_SESSIONS_PKEY)) &&
+	list_member_oid(indexes, vq_relation(VQ_SESSIONS_TICKET)) &&
+	list_member_oid(indexes, vq_relation(VQ_SESSIONS_LIVE));
+
+	list_free(indexes);
+	return ours;
+}
+
+bool
+vq_may_insert(void)
+{
+	static uint64 version = 0;
+	static bool may = false;
+
+	/* What such a transaction cannot see is not to be found here either. */
+	if (IsolationUsesXactSnapshot())
+		return false;
+	(void) vq_relation(VQ_SESSIONS);
+	if (version != vq_relations_version())
+	{
+		Relation	rel = table_open(vq_relation(VQ_SESSIONS), RowExclusiveLock);
+		const TupleConstr *constraints = RelationGetDescr(rel)->constr;
+
+		may = only_our_triggers(rel->trigdesc) && only_our_indexes(rel) &&
+			RelationGetDescr(rel)->natts == Anum_sessions_reason &&
+			(constraints == NULL || (constraints->num_check == 0 && !constraints->has_generated_stored)) &&
+			rel->rd_rules == NULL && !rel->rd_rel->relforcerowsecurity &&
+			rel->rd_tableam == GetHeapamTableAmRoutine();
+		table_close(rel, NoLock);
+		version = vq_relations_version();
+	}
+	return may;
+}
+
+/* ---- conflicts ---- */
+
+/*
+ * Whether the user has a live session, or somebody is about to give one or to
+ * end it: then *wait_for is that transaction.
+ */
+static bool
+has_live_session(Relation rel, const VqRow *row, TransactionId *wait_for)
+{
+	SnapshotData dirty;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	bool		found;
+
+	InitDirtySnapshot(dirty);
+	ScanKeyInit(&keys[0], Anum_sessions_queue_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&row->queue_id));
+	ScanKeyInit(&keys[1], Anum_sessions_user_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&row->user_id));
+	scan = systable_beginscan(rel, vq_relation(VQ_SESSIONS_LIVE), true, &dirty, 2, keys);
+	found = systable_getnext(scan) != NULL;
+	*wait_for = !found ? InvalidTransactionId : TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+	systable_endscan(scan);
+	return found;
+}
+
+/* False once it is certain that the user has a live session. */
+static bool
+await_no_session(Relation rel, const VqRow *row)
+{
+	TransactionId wait_for;
+
+	while (has_live_session(rel, row, &wait_for))
+	{
+		if (!TransactionIdIsValid(wait_for))
+			return false;
+		XactLockTableWait(wait_for, NULL, NULL, XLTW_None);
+	}
+	return true;
+}
+
+/* ---- writing ---- */
+
+static TupleTableSlot *
+slot_of(Relation rel, const VqRow *row, Datum user_name, Datum user_email)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	Datum	   *values = slot->tts_values;
+
+	memset(slot->tts_isnull, false, Anum_sessions_reason * sizeof(bool));
+	values[Anum_sessions_id - 1] = UUIDPGetDatum(&row->id);
+	values[Anum_sessions_queue_id - 1] = UUIDPGetDatum(&row->queue_id);
+	values[Anum_sessions_user_id - 1] = UUIDPGetDatum(&row->user_id);
+	values[Anum_sessions_ticket - 1] = Int64GetDatum(row->ticket);
+	values[Anum_sessions_joined_at - 1] = TimestampTzGetDatum(row->joined_at);
+	values[Anum_sessions_served_at - 1] = TimestampTzGetDatum(row->served_at);
+	slot->tts_isnull[Anum_sessions_served_at - 1] = row->served_at == 0;
+	slot->tts_isnull[Anum_sessions_left_at - 1] = true;
+	values[Anum_sessions_status - 1] = CStringGetTextDatum(vq_status_names[row->status]);
+	values[Anum_sessions_priority - 1] = CStringGetTextDatum(vq_lane_names[row->lane]);
+	values[Anum_sessions_user_name - 1] = user_name;
+	slot->tts_isnull[Anum_sessions_user_name - 1] = user_name == (Datum) 0;
+	values[Anum_sessions_user_email - 1] = user_email;
+	slot->tts_isnull[Anum_sessions_user_email - 1] = user_email == (Datum) 0;
+	slot->tts_isnull[Anum_sessions_reason - 1] = true;
+	ExecStoreVirtualTuple(slot);
+	return slot;
+}
+
+static bool
+insert_key(Relation rel, VqRelation which, IndexUniqueCheck check, Datum first, Datum second,
+		   const ItemPointerData *tid)
+{
+	Relation	index = index_open(vq_relation(which), RowExclusiveLock);
+	Datum		values[2] = {first, second};
+	bool		nulls[2] = {false, false};
+	ItemPointerData place = *tid;
+	bool		alone = index_insert(index, values, nulls, &place, rel, check, false, NULL);
+
+	index_close(index, NoLock);
+	return alone;
+}
+
+/* Enter a row that is there in the indexes; false if the user got a live session meanwhile. */
+static bool
+insert_keys(Relation rel, const VqRow *row, const ItemPointerData *tid)
+{
+	Datum		queue_id = UUIDPGetDatum(&row->queue_id);
+
+	(void) insert_key(rel, VQ_SESSIONS_PKEY, UNIQUE_CHECK_YES, UUIDPGetDatum(&row->id), (Datum) 0, tid);
+	(void) insert_key(rel, VQ_SESSIONS_TICKET, UNIQUE_CHECK_YES, queue_id, Int64GetDatum(row->ticket), tid);
+	return insert_key(rel, VQ_SESSIONS_LIVE, UNIQUE_CHECK_PARTIAL, queue_id, UUIDPGetDatum(&row->user_id), tid);
+}
+
+/* Insert the row, and take it back if the user got a live session meanwhile. */
+static bool
+insert_speculatively(Relation rel, TupleTableSlot *slot, VqRow *row)
+{
+	uint32		token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
+	bool		alone;
+
+	table_tuple_insert_speculative(rel, slot, GetCurrentCommandId(true), 0, NULL, token);
+	row->tid = slot->tts_tid;
+	alone = insert_keys(rel, row, &slot->tts_tid);
+	table_tuple_complete_speculative(rel, slot, token, alone);
+	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
+	return alone;
+}
+
+bool
+vq_insert_session(VqQueue *queue, VqRow *row, Datum user_name, Datum user_email)
+{
+	Relation	rel = table_open(vq_relation(VQ_SESSIONS), RowExclusiveLock);
+	TupleTableSlot *slot = NULL;
+	bool		written = false;
+
+	while (!written && await_no_session(rel, row))
+	{
+		if (slot != NULL)
+			ExecDropSingleTupleTableSlot(slot);
+		slot = slot_of(rel, row, user_name, user_email);
+		written = insert_speculatively(rel, slot, row);
+	}
+	if (slot != NULL)
+		ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, NoLock);
+	if (written)
+	{
+		vq_note_add(queue, &row->queue_id, vq_row_kind(row), row->ticket, &row->tid, 0, false);
+		CommandCounterIncrement();
+	}
+	return written;
+}

@@ -1,0 +1,24 @@
+/*
+ * insert.h
+ *		Writing the row of one session that joins, past the executor.
+ */
+#ifndef VQ_INSERT_H
+#define VQ_INSERT_H
+
+#include "table.h"
+
+/*
+ * Whether a row may be written so: not in a transaction with one snapshot, nor
+ * if the table has triggers, indexes, columns or checks that are not ours, which
+ * the executor has to see to.
+ */
+extern bool vq_may_insert(void);
+
+/*
+ * Write a row whose ticket was issued by this transaction, unless its user has a
+ * live session: then false.  Waits for who is about to give the user one, or to
+ * end the one there is.
+ */
+extern bool vq_insert_session(VqQueue *queue, VqRow *row, Datum user_name, Datum user_email);
+
+#endif							/* VQ_INSERT_H */
