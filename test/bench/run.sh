@@ -29,6 +29,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 clients=16
 waiting=1000000
 few=1000
+drawn=100000
 
 sections='memory reads others rebuild join join_many latency release'
 if [ -n "${QUICK:-}" ]; then
@@ -83,20 +84,14 @@ bench_others()
 	rate_row "SELECT position(session), $waiting waiting, against SELECT 1" position_session other_floor -
 }
 
-tps_ticket_floor()		{ warm_tps many -c $clients -D "tickets=$waiting" -f "$here/sql/ticket_floor.sql"; }
-tps_position_few()		{ warm_tps few -c $clients -D "tickets=$few" -f "$here/sql/position.sql"; }
-tps_position_many()		{ warm_tps many -c $clients -D "tickets=$waiting" -f "$here/sql/position.sql"; }
-tps_session_floor()		{ tps_dealt many $waiting select_1; }
-tps_poll_few()			{ tps_dealt few $few poll; }
-tps_poll_many()			{ tps_dealt many $waiting poll; }
-tps_heartbeat()			{ tps_dealt many $waiting heartbeat; }
-tps_position_session()	{ tps_dealt many $waiting position_session; }
-
-# Statements a second of a script that is dealt random sessions.
-tps_dealt()
-{
-	calc "$(warm_tps "$1" -c $clients -D dealt=0 -D "hands=$(($2 / hand))" -f "$(dealt_script "$3")") * $hand"
-}
+tps_ticket_floor()		{ load many select_1.sql; }
+tps_position_few()		{ load few position.sql "$work/few.tickets"; }
+tps_position_many()		{ load many position.sql "$work/many.tickets"; }
+tps_session_floor()		{ load many select_1.sql; }
+tps_poll_few()			{ load few poll.sql "$work/few.sessions"; }
+tps_poll_many()			{ load many poll.sql "$work/many.sessions"; }
+tps_heartbeat()			{ load many heartbeat.sql "$work/many.sessions"; }
+tps_position_session()	{ load many position_session.sql "$work/many.sessions"; }
 
 bench_rebuild()
 {
@@ -195,6 +190,7 @@ seconds_release()		{ script many release_10000.sql; }
 
 require_server
 make_work
+build_load
 measure_noise before
 print_settings
 
@@ -203,8 +199,12 @@ init_server
 start_server
 ask postgres "CREATE DATABASE few" > /dev/null
 ask postgres "CREATE DATABASE many" > /dev/null
-script few setup.sql -v waiting=$few -v hand=$hand > /dev/null
-script many setup.sql -v waiting=$waiting -v hand=$hand > /dev/null
+script few setup.sql -v waiting=$few > /dev/null
+script many setup.sql -v waiting=$waiting > /dev/null
+for db in few many; do
+	ask $db "SELECT id FROM vqueue.user_sessions WHERE status = 'waiting' ORDER BY random() LIMIT $drawn" > "$work/$db.sessions"
+	ask $db "SELECT ticket FROM vqueue.user_sessions WHERE status = 'waiting' ORDER BY random() LIMIT $drawn" > "$work/$db.tickets"
+done
 
 for section in memory reads others rebuild join join_many latency release; do
 	if wanted "$section"; then

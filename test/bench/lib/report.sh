@@ -102,7 +102,7 @@ settings_text()
 	echo "file system: $(df -PT "$work" | awk 'NR == 2 { print $2 " on " $1 }')"
 	echo "server: $("$bin/postgres" --version), library of $(date -u -r "$("${PG_CONFIG:-pg_config}" --pkglibdir)/vqueue.so" +%Y-%m-%dT%H:%M:%SZ)"
 	echo "settings: $(server_settings | paste -sd ',' | sed 's/,/, /g')"
-	echo "load: pgbench -M prepared -c $clients -j 2 unless a row says otherwise, $rounds rounds of $seconds s in turns; ratios are medians of the rounds' ratios, figures are medians"
+	echo "load: $clients clients with prepared statements in 2 threads unless a row says otherwise, $rounds rounds of $seconds s in turns; ratios are medians of the rounds' ratios, figures are medians"
 }
 
 print_settings()

@@ -54,12 +54,12 @@ tps()
 	sed -n 's/^tps = \([0-9.]*\).*/\1/p' <<< "$out"
 }
 
-# The same without the first second, in which statements are prepared and caches
-# filled; a second more is run, as pgbench may not report on its last.
-warm_tps()
+# Statements a second of clients that run the statement of a file of sql/, each
+# time with a parameter drawn at random from a file, if one is given.
+load()
 {
-	pgbench_of "$@" -T "$((seconds + 2))" -P 1 > "$work/pgbench.out"
-	awk '/^progress/ && $2 > 1.5 { sum += $4; n++ } END { if (n > 0) printf "%.9g", sum / n }' "$work/pgbench.err"
+	PGHOST=$work PGUSER=postgres PGDATABASE=$1 \
+		"$work/load" "$clients" 2 "$seconds" "$(grep -v '^--' "$here/sql/$2")" < "${3:-/dev/null}"
 }
 
 # Milliseconds of each transaction.
@@ -68,36 +68,6 @@ latencies()
 	pgbench_of "$@" -T "$seconds" -l --log-prefix="$work/each" > "$work/pgbench.out"
 	awk '{ print $3 / 1000 }' "$work"/each.*
 	rm -f "$work"/each.*
-}
-
-# ---- scripts that are dealt sessions ----
-
-#
-# A script that runs a statement of sql/ for each session of a hand.  A client
-# keeps its hand over some transactions and then draws another at random, which
-# costs one lookup in 200 statements; the floor does exactly the same.
-#
-dealt_script()
-{
-	local file=$work/dealt_$1.sql i columns=
-
-	if [ ! -f "$file" ]; then
-		for ((i = 1; i <= hand; i++)); do
-			columns+="${columns:+, }ids[$i] AS s$i"
-		done
-		{
-			echo '\set deal random(1, 4)'
-			echo '\if :dealt = 0 or :deal = 1'
-			echo '\set h random(1, :hands)'
-			echo "SELECT $columns FROM bench.hands WHERE n = :h \\gset"
-			echo '\set dealt 1'
-			echo '\endif'
-			for ((i = 1; i <= hand; i++)); do
-				sed "s/:session/:s$i/; /^--/d" "$here/sql/$1.sql"
-			done
-		} > "$file"
-	fi
-	echo "$file"
 }
 
 # ---- figures ----

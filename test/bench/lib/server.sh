@@ -3,9 +3,6 @@
 #		The private server of the benchmark, and how to ask it.
 #
 
-# Sessions dealt to a client at a time, and polled in one script.
-hand=50
-
 bin=
 work=
 server_runs=
@@ -46,6 +43,15 @@ make_work()
 	[ ${#work} -lt 80 ] || die "the path $work is too long for a socket; set TMPDIR"
 	[ "$(df -Pk "$work" | awk 'NR == 2 { print $4 }')" -gt 6000000 ] ||
 		die "less than 6 GB free in $work; set TMPDIR"
+}
+
+# The program by which clients ask for random sessions.
+build_load()
+{
+	local config=${PG_CONFIG:-pg_config}
+
+	"${CC:-cc}" -std=gnu11 -O2 -Wall -Wextra -Werror -I"$("$config" --includedir)" -o "$work/load" "$here/load.c" \
+		-L"$("$config" --libdir)" -lpq -lpthread || die "test/bench/load.c does not compile"
 }
 
 clean_up()

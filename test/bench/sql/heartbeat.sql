@@ -1,1 +1,1 @@
-SELECT vqueue.heartbeat(:session);
+SELECT vqueue.heartbeat($1)

@@ -1,1 +1,1 @@
-SELECT * FROM vqueue.poll(:session);
+SELECT * FROM vqueue.poll($1)

@@ -1,2 +1,1 @@
-\set t random(1, :tickets)
-SELECT vqueue.position('bench', :t);
+SELECT vqueue.position('bench', $1)

@@ -1,1 +1,1 @@
-SELECT vqueue.position(:session::uuid);
+SELECT vqueue.position($1::uuid)

@@ -1,2 +1,2 @@
--- The floor of what is asked of a session.
-SELECT 1;
+-- The floor of what is asked of a session or a ticket.
+SELECT 1

@@ -10,14 +10,6 @@ SELECT count(*) FROM vqueue.join_many('bench', ARRAY(SELECT gen_random_uuid() FR
 
 CREATE SCHEMA bench;
 
--- Hands of sessions to ask for, each drawn over the whole line.
-CREATE TABLE bench.hands AS
-    SELECT n, array_agg(id) AS ids
-      FROM (SELECT id, (row_number() OVER (ORDER BY random()) - 1) / :hand + 1 AS n
-              FROM vqueue.user_sessions WHERE status = 'waiting') AS shuffled
-     GROUP BY n HAVING count(*) = :hand;
-ALTER TABLE bench.hands ADD PRIMARY KEY (n);
-
 -- Same columns, defaults, storage and indexes; no triggers and no foreign key.
 CREATE TABLE bench.copy (LIKE vqueue.user_sessions INCLUDING ALL);
 ALTER TABLE bench.copy SET (fillfactor = 85);
@@ -40,5 +32,4 @@ CREATE FUNCTION bench.since(start timestamptz) RETURNS float8
 
 VACUUM (ANALYZE) vqueue.user_sessions;
 VACUUM (ANALYZE) bench.copy;
-VACUUM (ANALYZE) bench.hands;
 CHECKPOINT;
