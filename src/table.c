@@ -158,9 +158,12 @@ get_attribute(HeapTuple tuple, TupleDesc desc, int attnum)
 	return isnull ? (Datum) 0 : value;
 }
 
-/* The name's number; the constraints let no other be. */
+/*
+ * The name's number; the constraints let no other be.  It is likely that of the
+ * row before, which *last has.
+ */
 static int
-number_of(Datum value, bool isnull, const char *const *names, int n)
+number_of(Datum value, bool isnull, const char *const *names, int n, int *last)
 {
 	text	   *name;
 	int			found;
@@ -168,9 +171,12 @@ number_of(Datum value, bool isnull, const char *const *names, int n)
 	if (isnull)
 		elog(ERROR, "unexpected null for one of the names from \"%s\" on", names[0]);
 	name = DatumGetTextPP(value);
+	if (parse_name(names + *last, 1, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) == 0)
+		return *last;
 	found = parse_name(names, n, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 	if (found < 0)
 		elog(ERROR, "unexpected name where one from \"%s\" on was", names[0]);
+	*last = found;
 	return found;
 }
 
@@ -186,6 +192,9 @@ time_of(Datum value, bool isnull)
 void
 vq_row_of(const Datum *values, const bool *nulls, const ItemPointerData *tid, VqRow *row)
 {
+	static int	last_status = VQ_WAITING;
+	static int	last_lane = VQ_LANE_NORMAL;
+
 	row->tid = *tid;
 	row->id = *DatumGetUUIDP(values[Anum_sessions_id - 1]);
 	row->queue_id = *DatumGetUUIDP(values[Anum_sessions_queue_id - 1]);
@@ -195,9 +204,9 @@ vq_row_of(const Datum *values, const bool *nulls, const ItemPointerData *tid, Vq
 	row->served_at = time_of(values[Anum_sessions_served_at - 1], nulls[Anum_sessions_served_at - 1]);
 	row->left_at = time_of(values[Anum_sessions_left_at - 1], nulls[Anum_sessions_left_at - 1]);
 	row->status = number_of(values[Anum_sessions_status - 1], nulls[Anum_sessions_status - 1],
-							vq_status_names, VQ_STATUSES);
+							vq_status_names, VQ_STATUSES, &last_status);
 	row->lane = number_of(values[Anum_sessions_priority - 1], nulls[Anum_sessions_priority - 1],
-						  vq_lane_names, VQ_LANES);
+						  vq_lane_names, VQ_LANES, &last_lane);
 }
 
 void
@@ -213,6 +222,7 @@ vq_read_row(HeapTuple tuple, TupleDesc desc, VqRow *row)
 void
 vq_read_settings(HeapTuple tuple, TupleDesc desc, VqSettings *settings)
 {
+	static int	last_state = VQ_OPEN;
 	text	   *name = DatumGetTextPP(get_attribute(tuple, desc, Anum_queues_name));
 
 	memset(settings, 0, sizeof(*settings));
@@ -225,7 +235,7 @@ vq_read_settings(HeapTuple tuple, TupleDesc desc, VqSettings *settings)
 	settings->burst = DatumGetInt32(get_attribute(tuple, desc, Anum_queues_burst));
 	settings->max_waiting = DatumGetInt32(get_attribute(tuple, desc, Anum_queues_max_waiting));
 	settings->state = number_of(get_attribute(tuple, desc, Anum_queues_state), false,
-								state_names, lengthof(state_names));
+								state_names, lengthof(state_names), &last_state);
 	settings->version = DatumGetInt64(get_attribute(tuple, desc, Anum_queues_version));
 }
 
