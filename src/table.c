@@ -44,12 +44,14 @@ static Oid	relation_oids[VQ_RELATIONS];
 static Oid	owner = InvalidOid;
 static bool relations_known = false;
 static uint64 relations_version = 0;
+static bool lookup_disturbed = false;
 
 /* ---- finding the tables ---- */
 
 static void
 relation_changed(Datum arg, Oid relid)
 {
+	lookup_disturbed = true;
 	if (!OidIsValid(relid))
 		relations_known = false;
 	for (int i = 0; i < VQ_RELATIONS && relations_known; i++)
@@ -71,15 +73,12 @@ look_up_relations(void)
 	if (!OidIsValid(schema))
 		return false;
 	relations_version++;
-	relations_known = true;		/* unless an invalidation arrives from here on */
+	lookup_disturbed = false;
 	for (int i = 0; i < VQ_RELATIONS; i++)
 	{
 		relation_oids[i] = get_relname_relid(relation_names[i], schema);
 		if (!OidIsValid(relation_oids[i]))
-		{
-			relations_known = false;
 			return false;
-		}
 	}
 	{
 		Relation	rel = table_open(relation_oids[VQ_SESSIONS], AccessShareLock);
@@ -87,6 +86,9 @@ look_up_relations(void)
 		owner = rel->rd_rel->relowner;
 		table_close(rel, AccessShareLock);
 	}
+
+	/* Only now, as opening a table may have been cancelled; and not if something changed meanwhile. */
+	relations_known = !lookup_disturbed;
 	return true;
 }
 
