@@ -31,22 +31,34 @@ index_rows(Case *it, const Book *book)
 		}
 }
 
+/* The one piece of state that a comparison needs. */
+static const Touch *all_touches;
+
+static int
+by_touched(const void *a, const void *b)
+{
+	const Touch *x = &all_touches[*(const int *) a];
+	const Touch *y = &all_touches[*(const int *) b];
+
+	if (x->session != y->session)
+		return x->session - y->session;
+	return compare_numbers(x->deed.asked_at, y->deed.asked_at);
+}
+
 static void
 index_touches(Case *it, const Book *book)
 {
-	int		   *next;
-
 	it->first_touch = get_memory((book->n_sessions + 1) * sizeof(int));
 	it->touches = get_memory(book->n_touches * sizeof(int));
 	for (int t = 0; t < book->n_touches; t++)
+	{
+		it->touches[t] = t;
 		it->first_touch[book->touches[t].session + 1]++;
+	}
 	for (int s = 0; s < book->n_sessions; s++)
 		it->first_touch[s + 1] += it->first_touch[s];
-	next = get_memory((book->n_sessions + 1) * sizeof(int));
-	memcpy(next, it->first_touch, book->n_sessions * sizeof(int));
-	for (int t = 0; t < book->n_touches; t++)
-		it->touches[next[book->touches[t].session]++] = t;
-	free(next);
+	all_touches = book->touches;
+	qsort(it->touches, book->n_touches, sizeof(int), by_touched);
 }
 
 void
@@ -91,6 +103,8 @@ case_tell(const Case *it, int session)
 	const Row  *row = case_row(it, session);
 	char		id[UUID_TEXT];
 
+	if (it->silent)
+		return;
 	printf("# session %s of %s, lane %s, ticket %lld, known at %lld, seen inside at %lld\n",
 		   uuid_print(&of->id, id), book->queues[of->queue].name, lane_names[of->lane],
 		   (long long) of->ticket, (long long) of->known_at, (long long) of->seen_serving_at);

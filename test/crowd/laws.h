@@ -21,6 +21,7 @@ typedef struct Case
 	const Book *book;
 	int64_t		judged_from;	/* when liveness is judged: not while faults are under way */
 	int64_t		judged_to;
+	bool		silent;			/* print nothing of what is amiss */
 
 	int		   *rows;			/* of each session: its row in its queue, or -1 */
 	int		   *first_touch;	/* touches of session s: touches[first_touch[s]] up to the next's */

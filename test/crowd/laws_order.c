@@ -4,7 +4,6 @@
  */
 #include "laws_time.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "checks_time.h"
@@ -267,7 +266,6 @@ law_order(const Case *it, Verdict *verdict)
 				continue;
 			if (passed++ > 0)
 				continue;
-			printf("# the first who was passed by, and by whom\n");
 			case_tell(it, stands[i].session);
 			case_tell(it, passer->session);
 		}
@@ -318,7 +316,7 @@ by_happening(const void *a, const void *b)
 	return compare_numbers(((const Happening *) a)->at, ((const Happening *) b)->at);
 }
 
-/* By when the slot of a session surely was free again; NEVER if that is not known. */
+/* By when the slot of a session surely was free again; NEVER if it has not ended. */
 static int64_t
 freed_at(const Case *it, int session, const Row *row)
 {
@@ -333,7 +331,7 @@ freed_at(const Case *it, int session, const Row *row)
 		if (touch->verb != V_MOVE && touch->deed.outcome == COMMITTED && deed_end(&touch->deed) < freed)
 			freed = deed_end(&touch->deed);
 	}
-	return freed;
+	return freed != NEVER ? freed : row->left_at + LINGERING;
 }
 
 /* Slots of those let in, and of joins that may have taken one before they were rolled back. */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "agenda.h"
+#include "breaches.h"
 #include "event.h"
 #include "idmap.h"
 #include "naive.h"
@@ -202,5 +203,6 @@ self_test(const char *trace_path)
 	test_events();
 	test_violations();
 	test_against_naive();
+	test_breaches();
 	return tap_done();
 }

@@ -1,0 +1,29 @@
+/*
+ * weather.h
+ *		A made-up storm in which every law holds, to seed violations into.
+ */
+#ifndef CROWD_WEATHER_H
+#define CROWD_WEATHER_H
+
+#include "laws.h"
+
+/* When it begins, and for how long the first of its queues is paused after how long. */
+#define WEATHER_BEGINS	INT64_C(1767225600000000)
+#define PAUSE_AFTER		(4 * SECOND)
+#define PAUSE_LASTS		(SECOND / 2)
+
+/* With a stall, the first queue lets nobody in for a while after so long. */
+#define STALL_AFTER		(2 * SECOND)
+#define STALL_LASTS		(5 * SECOND / 4)
+
+typedef struct Weather
+{
+	Book	   *book;
+	Case		it;
+} Weather;
+
+/* Queues with paced and capped releases, and clients as in a storm. */
+extern Weather *weather_make(uint64_t seed, bool stall);
+extern void weather_free(Weather *weather);
+
+#endif							/* CROWD_WEATHER_H */
