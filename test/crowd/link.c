@@ -242,7 +242,8 @@ link_go_on(Link *link, short revents)
 	}
 	else if (!link->connected)
 	{
-		if (revents != 0)
+		/* Refused at once, it has no socket on which anything would come. */
+		if (revents != 0 || PQstatus(link->conn) == CONNECTION_BAD)
 			go_on_connecting(link);
 		else if (steady_time() >= link->next_try)
 			lose(link);
