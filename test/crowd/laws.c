@@ -387,15 +387,20 @@ by_claim(const void *a, const void *b)
 	return order != 0 ? order : compare_numbers(x->at, y->at);
 }
 
-/* Whether nobody had begun to end a session by some time. */
+/*
+ * Whether a session surely was live while a join of its user went on.  Who ends
+ * it in a transaction and joins anew has another one, even if all of that is
+ * rolled back later.
+ */
 static bool
-surely_lives(const Case *it, int session, int64_t at)
+surely_lives(const Case *it, int session, const Deed *join)
 {
 	for (int t = it->first_touch[session]; t < it->first_touch[session + 1]; t++)
 	{
 		const Touch *touch = &it->book->touches[it->touches[t]];
 
-		if (touch->verb != V_MOVE && touch->deed.outcome != ROLLED_BACK && touch->deed.asked_at <= at)
+		if (touch->verb != V_MOVE && touch->deed.asked_at <= join->answered_at &&
+			(touch->deed.outcome != ROLLED_BACK || deed_end(&touch->deed) >= join->asked_at))
 			return false;
 	}
 	return true;
@@ -425,9 +430,13 @@ count_second_sessions(const Case *it, int *again)
 			*again += k == i - 1;
 			if (early->session != late->session && early->deed.outcome == COMMITTED &&
 				early->deed.ended_at < late->deed.asked_at &&
-				surely_lives(it, early->session, late->deed.answered_at))
+				surely_lives(it, early->session, &late->deed))
 			{
-				second++;
+				if (second++ == 0)
+				{
+					case_tell(it, early->session);
+					case_tell(it, late->session);
+				}
 				break;
 			}
 		}
