@@ -100,7 +100,7 @@ if ! command -v apt-get >/dev/null; then
 	cat <<-TEXT
 		This is neither Debian nor Ubuntu, so no package is installed.  Needed are
 		PostgreSQL $oldest or newer with its development files, libpq, gcc, make, and
-		for the tests also pgTAP with pg_prove, perl with IPC::Run, clang with libFuzzer.
+		for the tests also pgTAP with pg_prove, perl with IPC::Run, clang with libFuzzer, libfaketime.
 	TEXT
 	exit 0
 fi
@@ -117,7 +117,7 @@ if [ -n "$major" ]; then
 	wanted+=("postgresql-$major" "postgresql-server-dev-$major")
 fi
 if [ "$purpose" = test ]; then
-	wanted+=(perl libipc-run-perl libtap-parser-sourcehandler-pgtap-perl clang)
+	wanted+=(perl libipc-run-perl libtap-parser-sourcehandler-pgtap-perl clang faketime)
 	if [ -n "$major" ]; then
 		wanted+=("postgresql-$major-pgtap")
 	fi
