@@ -346,7 +346,8 @@ vq_ready(void)
 		/*
 		 * A snapshot of a transaction that has written shows its rows as if
 		 * committed, and a parallel query's may be old, so another one must
-		 * build: the worker if nobody else.
+		 * build: the worker if nobody else.  The worker itself has nobody to
+		 * wait for, so it gives its transaction up.
 		 */
 		if (may_build &&
 			pg_atomic_compare_exchange_u32(&db->line_state, &state, VQ_BUILDING))
@@ -363,7 +364,9 @@ vq_ready(void)
 			vq_wake_worker(db);
 			continue;
 		}
-		if (!may_build && waited++ >= BUILD_PATIENCE)
+		if (!may_build &&
+			(waited++ >= BUILD_PATIENCE ||
+			 (db->worker_pid == MyProcPid && pg_atomic_read_u32(&db->line_state) == VQ_STALE)))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("the waiting lines are not ready"),

@@ -193,14 +193,18 @@ is_installed(void)
 	return installed;
 }
 
-/* Make the visits in one transaction.  False, with the message, if it failed. */
+/*
+ * Make the visits in one transaction.  False, with the message, if it failed.
+ * *later if nothing could be done now: others have locked the tables, or their
+ * commit has made memory stale in the middle, and it is built anew first.
+ */
 static bool
-try_visits(VqVisit *visits, int n, bool *locked, char **message)
+try_visits(VqVisit *visits, int n, bool *later, char **message)
 {
 	MemoryContext old = CurrentMemoryContext;
 	volatile bool done = false;
 
-	*locked = false;
+	*later = false;
 	PG_TRY();
 	{
 		begin_transaction();
@@ -209,7 +213,7 @@ try_visits(VqVisit *visits, int n, bool *locked, char **message)
 			for (int i = 0; i < n; i++)
 				vq_make_visit(&visits[i]);
 		else
-			*locked = true;
+			*later = true;
 		end_transaction();
 		done = true;
 	}
@@ -223,6 +227,7 @@ try_visits(VqVisit *visits, int n, bool *locked, char **message)
 		AbortCurrentTransaction();
 		pgstat_report_activity(STATE_IDLE, NULL);
 		*message = error->message ? error->message : "unknown error";
+		*later = done = pg_atomic_read_u32(&db->line_state) != VQ_READY;
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(old);
@@ -247,17 +252,19 @@ report_failure(VqVisit *visit, const char *message)
 static void
 make_visits(VqVisit *visits, int n)
 {
-	bool		locked;
+	bool		later;
 	char	   *message = NULL;
+	bool		done = try_visits(visits, n, &later, &message);
 
-	if (try_visits(visits, n, &locked, &message))
-	{
-		for (int i = 0; i < n; i++)
-			set_due(visits[i].queue, locked ? vq_now().mono + RETRY_DELAY : vq_end_visit(&visits[i]));
-		return;
-	}
 	for (int i = 0; i < n; i++)
-		vq_undo_visit(&visits[i]);
+	{
+		if (!done || later)
+			vq_undo_visit(&visits[i]);
+		if (done)
+			set_due(visits[i].queue, later ? vq_now().mono + RETRY_DELAY : vq_end_visit(&visits[i]));
+	}
+	if (done)
+		return;
 	if (n == 1)
 	{
 		set_due(visits[0].queue, vq_fail_visit(&visits[0], message));
