@@ -164,6 +164,17 @@ vq_pacer_charge(VqPacer *pacer, VqNow now, int32 n)
 		pacer->level = Max(pacer->level - n * VQ_TOKEN, LOWEST);
 }
 
+void
+vq_pacer_cede(VqPacer *pacer, VqNow now, int64 until)
+{
+	int64		own = Max(subtract_saturated(now.wall, until), 0);
+
+	if (own >= divide_up(pacer->burst * VQ_TOKEN, pacer->rate_per_minute))
+		return;
+	advance(pacer, now);
+	pacer->level = Min(pacer->level, own * pacer->rate_per_minute);
+}
+
 /*
  * Had the tokens stayed in the bucket, they may have filled it up since and
  * kept as much from being gained, at most what was gained altogether.  Hence

@@ -66,6 +66,12 @@ extern bool vq_pacer_take(VqPacer *pacer, VqNow now, int32 n);
 extern void vq_pacer_charge(VqPacer *pacer, VqNow now, int32 n);
 
 /*
+ * Somebody else, who kept to the rate, let sessions in until the wall time
+ * until: what was gained before that is theirs.  Makes no debt.
+ */
+extern void vq_pacer_cede(VqPacer *pacer, VqNow now, int64 until);
+
+/*
  * Put n tokens back that were taken or charged at the moment taken (not now)
  * and not used.  They are worth less by what the bucket has gained since then,
  * and nothing after a change of rate or burst: what a full bucket would have

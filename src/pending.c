@@ -303,7 +303,7 @@ wait_until_clear(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket)
 	}
 }
 
-void
+bool
 vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
 			const ItemPointerData *row, int flags, bool within_cap)
 {
@@ -315,7 +315,7 @@ vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
 		op->flags &= ~VQ_UNCONFIRMED;
 		op->row = *row;
 		n_unconfirmed--;
-		return;
+		return true;
 	}
 	vq_reserve_ops(1);
 	vq_lock_queue(queue, id);
@@ -341,6 +341,15 @@ vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
 	if (flags & VQ_PAID)
 		vq_pacer_charge(&queue->pacer, now, 1);
 	queue->next_ticket = Max(queue->next_ticket, ticket + 1);
+	LWLockRelease(&queue->lock);
+	return false;
+}
+
+void
+vq_note_let_in(VqQueue *queue, const pg_uuid_t *id, int64 served_at)
+{
+	vq_lock_queue(queue, id);
+	vq_pacer_cede(&queue->pacer, vq_now(), served_at);
 	LWLockRelease(&queue->lock);
 }
 
@@ -523,7 +532,7 @@ apply_session(Op *op, bool building, VqNow now)
 			vq_line_clear(line, vq_arena(), VQ_HELD, ticket);
 		vq_mark_row(line, vq_arena(), ticket, ItemPointerGetBlockNumberNoCheck(&op->row),
 					ItemPointerGetOffsetNumberNoCheck(&op->row));
-		if (op->kind == VQ_INSIDE && (op->flags & VQ_PAID))
+		if (op->kind == VQ_INSIDE && (op->flags & (VQ_PAID | VQ_ANNOUNCE)))
 		{
 			vq_ring_add(&queue->released, now, 1);
 			queue->released_total++;

@@ -45,12 +45,16 @@ extern int	vq_pending_mark(void);
 extern void vq_drop_unconfirmed(int mark);
 
 /*
- * Note that this row was written by which ticket stands in a lane or holds a slot
- * (kind), confirming a reservation or making one.  Errors: 53200 memory; 53400
- * no free slot where within_cap.
+/*
+ * Note that this row was written by which ticket stands in a lane or holds a
+ * slot (kind), confirming a reservation (true) or making one.  Errors: 53200
+ * memory; 53400 no free slot where within_cap.
  */
-extern void vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
+extern bool vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
 						const ItemPointerData *row, int flags, bool within_cap);
+
+/* A session was let in elsewhere or earlier, at that time.  Takes effect at once, as it harms nobody. */
+extern void vq_note_let_in(VqQueue *queue, const pg_uuid_t *id, int64 served_at);
 
 /* Note that a row was written by which ticket no longer stands there. */
 extern void vq_note_remove(VqQueue *queue, VqKind kind, int64 ticket, int flags);

@@ -287,21 +287,26 @@ vqueue_session_before(PG_FUNCTION_ARGS)
 	return PointerGetDatum(give_times(data->tg_newtuple, desc, &old));
 }
 
-/* Note the step of a session from one kind of bit (-1: none) to another. */
-static void
+/*
+ * Note the step of a session from one kind of bit (-1: none) to another.  True
+ * if a token was taken for it here.
+ */
+static bool
 note_step(VqQueue *queue, const VqRow *row, int old_kind, int new_kind, bool inserted)
 {
 	int			flags = 0;
+	bool		paid = false;
 
 	if (old_kind == new_kind)
-		return;
+		return false;
 	if (new_kind == VQ_INSIDE && !inserted)
-		flags = VQ_PAID | VQ_ANNOUNCE;
+		flags = is_replica() ? VQ_ANNOUNCE : VQ_PAID | VQ_ANNOUNCE;
 	if (new_kind >= 0)
-		vq_note_add(queue, &row->queue_id, new_kind, row->ticket, &row->tid, flags,
-					!inserted && !is_replica());
+		paid = vq_note_add(queue, &row->queue_id, new_kind, row->ticket, &row->tid, flags,
+						   !inserted && !is_replica()) || (flags & VQ_PAID);
 	if (old_kind >= 0)
 		vq_note_remove(queue, old_kind, row->ticket, new_kind < 0 ? VQ_ANNOUNCE : 0);
+	return paid;
 }
 
 PG_FUNCTION_INFO_V1(vqueue_session_after);
@@ -320,10 +325,12 @@ vqueue_session_after(PG_FUNCTION_ARGS)
 		queue = queue_of_row(&row.queue_id);
 		if (queue == NULL)
 			return PointerGetDatum(NULL);
-		if (vq_is_live(&row))
-			note_step(queue, &row, -1, vq_row_kind(&row), true);
-		else
+		if (!vq_is_live(&row))
 			vq_note_ticket(queue, row.ticket);
+		else if (note_step(queue, &row, -1, vq_row_kind(&row), true))
+			return PointerGetDatum(NULL);
+		if (row.served_at != 0)
+			vq_note_let_in(queue, &row.queue_id, row.served_at);
 		return PointerGetDatum(NULL);
 	}
 
@@ -339,7 +346,11 @@ vqueue_session_after(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	}
 	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
+	{
 		note_step(queue, &new, vq_row_kind(&row), vq_row_kind(&new), false);
+		if (is_replica() && new.served_at != 0 && new.served_at != row.served_at)
+			vq_note_let_in(queue, &row.queue_id, new.served_at);
+	}
 	else if (vq_is_live(&row))
 		vq_note_remove(queue, vq_row_kind(&row), row.ticket, 0);
 	return PointerGetDatum(NULL);
@@ -412,7 +423,11 @@ vqueue_queue_after(PG_FUNCTION_ARGS)
 		queue = vq_make_queue(&id, &made);
 		vq_note_queue(queue, &settings, made);
 		if (made && is_replica())
-			vq_note_stale();	/* its sessions may have been replicated before it */
+		{
+			/* Its sessions may have been replicated before it, and let in until now. */
+			vq_note_let_in(queue, &id, vq_now().wall);
+			vq_note_stale();
+		}
 		vq_write_ceiling(&id, VQ_CEILING_STEP);
 		return PointerGetDatum(NULL);
 	}

@@ -225,6 +225,17 @@ do_charge(Model *m)
 }
 
 static void
+do_cede(Model *m)
+{
+	int64		own = source_scaled(m->source, 36);
+	VqPacer		before = m->pacer;
+
+	vq_pacer_cede(&m->pacer, m->now, m->now.wall - own);
+	m->level = Min(m->level, (__int128) own * m->pacer.rate_per_minute);
+	MUST(vq_pacer_available(&m->pacer, m->now) <= vq_pacer_available(&before, m->now));
+}
+
+static void
 do_give_back(Model *m)
 {
 	Take	   *take;
@@ -305,6 +316,8 @@ model_pacer_run(Source *source)
 			do_take(m);
 		else if (choice < 77)
 			do_charge(m);
+		else if (choice < 79)
+			do_cede(m);
 		else if (choice < 86)
 			do_give_back(m);
 		else if (choice < 88 && !constant)

@@ -82,6 +82,27 @@ test_charge(void)
 }
 
 static void
+test_cede(void)
+{
+	begin(60, 10, true);
+	vq_pacer_cede(&pacer, now, now.wall - 3600 * SECOND);
+	is(vq_pacer_available(&pacer, now), 10, "what somebody else let in an hour ago is made up for");
+	vq_pacer_cede(&pacer, now, now.wall - 4 * SECOND);
+	is(vq_pacer_available(&pacer, now), 4, "four seconds ago: what was gained since is there");
+	vq_pacer_cede(&pacer, now, now.wall - 7 * SECOND);
+	is(vq_pacer_available(&pacer, now), 4, "and an earlier one gives nothing");
+	for (int i = 0; i < 1000; i++)
+		vq_pacer_cede(&pacer, now, now.wall + i);
+	is(vq_pacer_due(&pacer, now, 1), now.mono + SECOND, "a thousand just now leave it empty, but not in debt");
+	vq_pacer_charge(&pacer, now, 3);
+	vq_pacer_cede(&pacer, now, now.wall);
+	is(vq_pacer_due(&pacer, now, 1), now.mono + 4 * SECOND, "own debt stays");
+	vq_pacer_cede(&pacer, now, PG_INT64_MIN);
+	vq_pacer_cede(&pacer, now, PG_INT64_MAX);
+	is(vq_pacer_due(&pacer, now, 1), now.mono + 4 * SECOND, "also at the ends of time");
+}
+
+static void
 test_configure(void)
 {
 	begin(60, 10, false);
@@ -276,6 +297,7 @@ main(int argc, char **argv)
 
 	test_bucket();
 	test_charge();
+	test_cede();
 	test_configure();
 	test_clocks();
 	test_give_back();
