@@ -228,6 +228,12 @@ CREATE FUNCTION vqueue._merge_ceiling() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        IF NEW.ceiling >= 0 THEN
+            NEW.ceiling := greatest(OLD.ceiling, NEW.ceiling);
+        END IF;
+        RETURN NEW;
+    END IF;
     UPDATE vqueue.ticket_ceilings SET ceiling = greatest(ceiling, NEW.ceiling)
      WHERE queue_id = NEW.queue_id;
     IF FOUND THEN
@@ -237,7 +243,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vqueue._merge_ceiling() IS
-    'internal: a restored ceiling raises the one that its queue was given on arrival';
+    'internal: a restored or replicated ceiling raises the one that its queue has here, and never lowers it';
 
 CREATE FUNCTION vqueue._merge_secret() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -265,7 +271,7 @@ CREATE TRIGGER queue_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.queues
     FOR EACH ROW EXECUTE FUNCTION vqueue._queue_after();
 CREATE TRIGGER queue_truncate AFTER TRUNCATE ON vqueue.queues
     FOR EACH STATEMENT EXECUTE FUNCTION vqueue._table_changed();
-CREATE TRIGGER ceiling_before BEFORE INSERT ON vqueue.ticket_ceilings
+CREATE TRIGGER ceiling_before BEFORE INSERT OR UPDATE ON vqueue.ticket_ceilings
     FOR EACH ROW EXECUTE FUNCTION vqueue._merge_ceiling();
 CREATE TRIGGER ceiling_after AFTER INSERT OR UPDATE ON vqueue.ticket_ceilings
     FOR EACH ROW EXECUTE FUNCTION vqueue._ceiling_after();
