@@ -88,7 +88,7 @@ COMMENT ON COLUMN vqueue.queues.version IS 'counts the changes of this row; the 
 CREATE TABLE vqueue.ticket_ceilings (
     queue_id    uuid PRIMARY KEY REFERENCES vqueue.queues ON DELETE CASCADE,
     ceiling     bigint NOT NULL
-                CONSTRAINT ticket_ceilings_ceiling_check CHECK (ceiling BETWEEN 0 AND 2305843009213693952)
+                CONSTRAINT ticket_ceilings_ceiling_check CHECK (ceiling BETWEEN 0 AND 1152921504606846976)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE vqueue.ticket_ceilings IS 'internal: up to which ticket each queue may have issued';
 

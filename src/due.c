@@ -36,7 +36,7 @@ vq_next_due(const VqQueue *queue, VqNow now, bool releases)
 		return now.mono;
 	if (queue->nascent)
 		return VQ_NEVER;
-	if (queue->ceiling - queue->next_ticket < VQ_CEILING_STEP / 2)
+	if (vq_wants_ceiling(queue))
 		return now.mono;
 	if (queue->state_news)
 		due = Min(due, now.mono);

@@ -19,6 +19,14 @@
 /* Sessions that stand in all lanes, uncommitted joins included.  Caller holds the lock. */
 extern int64 vq_standing(const VqQueue *queue);
 
+/* Whether the worker should raise the ceiling: never above the last ticket there may be.  Caller holds the lock. */
+static inline bool
+vq_wants_ceiling(const VqQueue *queue)
+{
+	return queue->ceiling < VQ_MAX_TICKET &&
+		queue->ceiling - queue->next_ticket < VQ_CEILING_STEP / 2;
+}
+
 /* Count n in the present second. */
 extern void vq_ring_add(VqRing *ring, VqNow now, int n);
 

@@ -28,7 +28,7 @@ wait_for_ceiling(VqQueue *queue, const pg_uuid_t *id, bool nascent, int64 next_t
 	if (nascent)
 	{
 		/* Nobody else sees the queue; its ceiling commits with it. */
-		vq_write_ceiling(id, next_ticket + 16 * VQ_CEILING_STEP);
+		vq_write_ceiling(id, Min(next_ticket + 16 * VQ_CEILING_STEP, VQ_MAX_TICKET));
 		return;
 	}
 	ConditionVariablePrepareToSleep(&db->changed);
@@ -56,6 +56,17 @@ wait_for_ceiling(VqQueue *queue, const pg_uuid_t *id, bool nascent, int64 next_t
 	ConditionVariableCancelSleep();
 }
 
+/* Only rows or ceilings written by hand bring a queue so far. */
+static void
+no_more_tickets(const pg_uuid_t *id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
+			 errmsg("queue \"%s\" has no more tickets", vq_uuid_text(id)),
+			 errdetail("Tickets are never issued twice, and none is above 2 to the power of 60."),
+			 errhint("Create a new queue.")));
+}
+
 /* Lock the queue with a ticket to issue below its ceiling. */
 static void
 lock_with_ticket(VqQueue *queue, const pg_uuid_t *id)
@@ -68,6 +79,11 @@ lock_with_ticket(VqQueue *queue, const pg_uuid_t *id)
 		vq_lock_queue(queue, id);
 		if (queue->next_ticket <= queue->ceiling)
 			return;
+		if (queue->next_ticket > VQ_MAX_TICKET)
+		{
+			LWLockRelease(&queue->lock);
+			no_more_tickets(id);
+		}
 		nascent = queue->nascent;
 		next = queue->next_ticket;
 		if (!nascent)
@@ -111,7 +127,7 @@ vq_issue_ticket(VqQueue *queue, const pg_uuid_t *id, VqKind lane, bool may_serve
 		vq_add_bit(queue, VQ_INSIDE, ticket, VQ_PAID | VQ_ANNOUNCE | VQ_UNCONFIRMED, now);
 	else
 		vq_add_bit(queue, lane, ticket, VQ_UNCONFIRMED, now);
-	if (!queue->nascent && queue->ceiling - queue->next_ticket < VQ_CEILING_STEP / 2)
+	if (!queue->nascent && vq_wants_ceiling(queue))
 		vq_call_worker(queue, 0);
 	LWLockRelease(&queue->lock);
 

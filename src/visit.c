@@ -76,12 +76,13 @@ visit_ceiling(VqVisit *visit)
 	int64		wanted = 0;
 
 	LWLockAcquire(&queue->lock, LW_SHARED);
-	if (queue->ceiling - queue->next_ticket < VQ_CEILING_STEP / 2)
+	if (vq_wants_ceiling(queue))
 	{
 		/* The faster they come, the further ahead: about a second's worth of joins. */
 		int64		standing = vq_standing(queue);
 
 		wanted = queue->next_ticket + VQ_CEILING_STEP + Min(standing / 8, 16 * VQ_CEILING_STEP);
+		wanted = Min(wanted, VQ_MAX_TICKET);
 	}
 	LWLockRelease(&queue->lock);
 	visit->ceiling_locked = wanted > 0 && !vq_write_ceiling(&visit->id, wanted);
