@@ -7,6 +7,7 @@
 #include "due.h"
 #include "event.h"
 #include "guc.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "place.h"
 #include "release.h"
@@ -264,12 +265,13 @@ vq_fail_visit(VqVisit *visit, const char *message)
 	VqQueue    *queue = visit->queue;
 	VqNow		now = vq_now();
 	int64		backoff;
+	int			length = pg_mbcliplen(message, strlen(message), VQ_ERROR_SIZE - 1);
 
 	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 	backoff = FIRST_BACKOFF << Min(queue->failures, 20);
 	queue->failures++;
 	queue->retry_at = now.mono + Min(backoff, LONGEST_BACKOFF);
-	strlcpy(queue->last_error, message, VQ_ERROR_SIZE);
+	strlcpy(queue->last_error, message, length + 1);
 	queue->due = queue->retry_at;
 	LWLockRelease(&queue->lock);
 	return queue->retry_at;
