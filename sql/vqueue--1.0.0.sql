@@ -21,11 +21,17 @@ COMMENT ON FUNCTION vqueue._uuidv7() IS
 
 /* ---------------------------------------------------------------- tables */
 
+/*
+ * Names have no control characters.  The class [:cntrl:] goes by code points:
+ * it takes in 0x80 to 0x9f, which are letters in some encodings of one byte.
+ */
 CREATE TABLE vqueue.tenants (
     id          uuid PRIMARY KEY DEFAULT vqueue._uuidv7(),
     name        text NOT NULL UNIQUE
                 CONSTRAINT tenants_name_check
-                CHECK (octet_length(name) BETWEEN 1 AND 200 AND name !~ '[[:cntrl:]]'),
+                CHECK (octet_length(name) BETWEEN 1 AND 200
+                       AND name !~ CASE WHEN pg_catalog.getdatabaseencoding() ~ '^(WIN|KOI|SQL)'
+                                        THEN '[\x01-\x1f\x7f]' ELSE '[[:cntrl:]]' END),
     domain      text
                 CONSTRAINT tenants_domain_check CHECK (octet_length(domain) <= 253),
     created_at  timestamptz NOT NULL DEFAULT now(),
@@ -45,7 +51,8 @@ CREATE TABLE vqueue.queues (
     name                    text NOT NULL
                             CONSTRAINT queues_name_check
                             CHECK (octet_length(name) BETWEEN 1 AND 200
-                                   AND name !~ '[[:cntrl:]]'
+                                   AND name !~ CASE WHEN pg_catalog.getdatabaseencoding() ~ '^(WIN|KOI|SQL)'
+                                                    THEN '[\x01-\x1f\x7f]' ELSE '[[:cntrl:]]' END
                                    AND name !~* '^\{?[0-9a-f]{4}-?([0-9a-f]{4}-?){6}[0-9a-f]{4}\}?$'),
     description             text
                             CONSTRAINT queues_description_check CHECK (octet_length(description) <= 10000),
@@ -389,7 +396,7 @@ BEGIN
             DETAIL = format('The name has %s bytes, the limit is 200.', octet_length(name)),
             HINT = 'Choose a shorter name and put the rest into the description.';
     END IF;
-    IF name ~ '[[:cntrl:]]' THEN
+    IF name ~ (CASE WHEN getdatabaseencoding() ~ '^(WIN|KOI|SQL)' THEN '[\x01-\x1f\x7f]' ELSE '[[:cntrl:]]' END) THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'queue name must not contain control characters',
             DETAIL = 'Tabs, line ends and the like do not show in logs and channels.',
