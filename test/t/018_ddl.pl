@@ -90,7 +90,10 @@ $node->poll_query_until('watch', 'SELECT used < 20000 FROM vqueue.memory()') or 
 my $empty = memory('used, queues');
 
 # Those in the other database are to notice nothing of it all.
-my $neighbours = pgbench_crowd($node, 'other', $visits, 1);
+my $neighbours = start_storm($node, db => 'other', seconds => 3600, clients => 4, queues => 3, prefix => 'n');
+
+$node->poll_query_until('other', 'SELECT count(*) > 100 FROM vqueue.user_sessions') or die 'the storm does not begin';
+my $queues = memory('queues');
 
 # ---- DROP EXTENSION, rolled back, with a crowd running ----
 
@@ -127,7 +130,7 @@ ddl('d', 'DROP EXTENSION vqueue CASCADE', 'DROP EXTENSION under load');
 like($crowd->finish, qr{does not exist|could not open relation}, 'the crowd is told that it is gone');
 ok($node->poll_query_until('watch', q{SELECT count(*) = 0 FROM pg_stat_activity
 	WHERE backend_type = 'vqueue worker' AND datname = 'd'}), 'the worker leaves');
-ok($node->poll_query_until('watch', 'SELECT queues = 1 FROM vqueue.memory()'), 'and the queues leave memory');
+ok($node->poll_query_until('watch', "SELECT queues = $queues FROM vqueue.memory()"), 'and the queues leave memory');
 
 # Reinstalled in one transaction that had used it before: what it did to its
 # old queues must not reach those who get their memory next, here a queue of
@@ -154,7 +157,7 @@ foreach my $end (qw(COMMIT ROLLBACK))
 	$node->safe_psql('watch', q{SELECT vqueue.drop_queue('next' || n, true) FROM generate_series(1, 3) AS n});
 	$node->safe_psql('d', 'DROP EXTENSION vqueue CASCADE');
 }
-ok($node->poll_query_until('watch', 'SELECT queues = 1 FROM vqueue.memory()'), 'all of their queues leave memory');
+ok($node->poll_query_until('watch', "SELECT queues = $queues FROM vqueue.memory()"), 'all of their queues leave memory');
 
 # ---- databases, with the worker busy ----
 
@@ -228,9 +231,9 @@ $copiers[1]->quit;
 
 # ---- what is left ----
 
-is($neighbours->stop, '', 'in the other database nobody noticed');
+$neighbours->finish('in the other database nobody noticed');
 check_clean($node, 'other', 'and memory is right there');
-$node->safe_psql('other', 'DELETE FROM vqueue.user_sessions');
+$node->safe_psql('other', q{DELETE FROM vqueue.queues WHERE name <> 'busy'; DELETE FROM vqueue.user_sessions});
 ok($node->poll_query_until('watch', 'SELECT used, queues FROM vqueue.memory()', $empty), 'all memory is given back');
 ok($node->poll_query_until('watch', q{SELECT databases = 2 FROM vqueue.memory()}), 'and the databases are forgotten');
 is($node->safe_psql('watch', q{SELECT status FROM vqueue.health() WHERE "check" = 'memory'}), 'ok', 'health says so');
