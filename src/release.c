@@ -20,8 +20,11 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
-/* Look no further than this past locked rows in one step. */
+/* Look no further than this past locked rows in one step, */
 #define MAX_PASSED 1000
+
+/* nor, in the worker, which has other queues, for longer (microseconds). */
+#define MAX_PASSING INT64CONST(50000)
 
 #define MAX_BY_HAND 1000000
 
@@ -114,6 +117,7 @@ vq_release_step(VqQueue *queue, const pg_uuid_t *id, int n, bool by_hand,
 	int64	   *passed = palloc((MAX_PASSED + n) * sizeof(int64));
 	int			flags = by_hand ? VQ_ANNOUNCE : 0;	/* the worker announces its own as it goes */
 	int			done = 0;
+	int64		passing_since = 0;
 	int			level = force_index_plans();
 
 	*released = palloc(n * sizeof(VqReleased));
@@ -135,6 +139,10 @@ vq_release_step(VqQueue *queue, const pg_uuid_t *id, int n, bool by_hand,
 			*n_passed = add_passed(tickets, reserved, *released + done, written, passed, *n_passed);
 		done += written;
 		if (written == reserved)
+			break;
+		if (passing_since == 0)
+			passing_since = vq_now().mono;
+		else if (!by_hand && vq_now().mono - passing_since > MAX_PASSING)
 			break;
 	}
 	AtEOXact_GUC(true, level);

@@ -281,11 +281,16 @@ make_visits(VqVisit *visits, int n)
 	}
 }
 
-/* Visit what is due; as much as one transaction should hold. */
+/*
+ * Visit what is due; as much as one transaction should hold.  A queue that has
+ * failed before may fail again, after a wait for a lock: it is visited alone,
+ * when the well ones have been, and only one such a round.
+ */
 static void
 visit_due_queues(void)
 {
 	VqVisit    *visits = MemoryContextAlloc(round_context, MAX_VISITS * sizeof(VqVisit));
+	VqQueue    *sick = NULL;
 	int64		now = vq_now().mono;
 	int			n = 0;
 
@@ -293,7 +298,14 @@ visit_due_queues(void)
 	{
 		VqQueue    *queue = pairingheap_container(Due, node, pairingheap_first(heap))->queue;
 
-		if (vq_begin_visit(&visits[n], queue))
+		if (queue->failures > 0 && sick != NULL)
+			set_due(queue, now + 1);
+		else if (queue->failures > 0)
+		{
+			sick = queue;
+			set_due(queue, VQ_NEVER);
+		}
+		else if (vq_begin_visit(&visits[n], queue))
 		{
 			set_due(queue, VQ_NEVER);
 			n++;
@@ -303,6 +315,13 @@ visit_due_queues(void)
 	}
 	if (n > 0)
 		make_visits(visits, n);
+	if (sick != NULL)
+	{
+		if (vq_begin_visit(&visits[0], sick))
+			make_visits(visits, 1);
+		else
+			forget_due(sick);
+	}
 	MemoryContextReset(round_context);
 }
 
@@ -427,7 +446,9 @@ start(Oid dboid)
 	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("lock_timeout", "1s", PGC_USERSET, PGC_S_OVERRIDE);
+
+	/* A user's trigger may wait for a lock, and with it all queues of this database. */
+	SetConfigOption("lock_timeout", "250ms", PGC_USERSET, PGC_S_OVERRIDE);
 	pgstat_report_appname("vqueue worker");
 }
 
