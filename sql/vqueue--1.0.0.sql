@@ -686,12 +686,29 @@ AS $$
            CASE WHEN w.launcher_pid IS NULL THEN 'Raise max_worker_processes and restart the server.' END
       FROM vqueue._worker() w WHERE NOT pg_is_in_recovery()
     UNION ALL
-    SELECT 'worker', CASE WHEN w.pid IS NULL THEN 'fail' ELSE 'ok' END, w.pid::text,
+    SELECT 'worker', CASE WHEN w.pid IS NULL OR b.pid IS NOT NULL THEN 'fail' ELSE 'ok' END, w.pid::text,
            CASE WHEN w.refused THEN 'The server had no free worker slot for this database.'
-                WHEN w.pid IS NULL THEN 'No vqueue worker runs in this database, so nobody is let in.' END,
+                WHEN w.pid IS NULL THEN 'No vqueue worker runs in this database, so nobody is let in.'
+                WHEN b.pid IS NOT NULL
+                THEN format('Process %s has locked the table %s, so nobody is let in.', b.pid, b.relation::regclass) END,
            CASE WHEN w.refused THEN 'Raise max_worker_processes and restart the server.'
-                WHEN w.pid IS NULL THEN 'The launcher starts one within seconds; see the server log if it does not.' END
-      FROM vqueue._worker() w WHERE NOT pg_is_in_recovery()
+                WHEN w.pid IS NULL THEN 'The launcher starts one within seconds; see the server log if it does not.'
+                WHEN b.pid IS NOT NULL
+                THEN format('Have it end its transaction, or end it by pg_terminate_backend(%s).', b.pid) END
+      FROM vqueue._worker() w
+      LEFT JOIN (SELECT l.pid, l.relation
+                   FROM pg_locks l
+                   JOIN pg_stat_activity a ON a.pid = l.pid
+                  WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
+                    AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+                    AND (l.relation IN ('vqueue.user_sessions'::regclass, 'vqueue.ticket_ceilings'::regclass)
+                         AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock')
+                         OR l.relation IN ('vqueue.user_sessions'::regclass, 'vqueue.ticket_ceilings'::regclass,
+                                           'vqueue.queues'::regclass, 'vqueue.tenants'::regclass)
+                         AND l.mode = 'AccessExclusiveLock')
+                    AND a.xact_start < clock_timestamp() - interval '1 s'
+                  ORDER BY a.xact_start LIMIT 1) b ON true
+     WHERE NOT pg_is_in_recovery()
     UNION ALL
     SELECT 'line', CASE w.line WHEN 'ready' THEN 'ok' ELSE 'warn' END, w.line,
            CASE w.line WHEN 'ready' THEN NULL ELSE 'Memory is not built yet from the tables.' END,

@@ -43,6 +43,9 @@
 /* When the tables are locked by somebody (microseconds). */
 #define RETRY_DELAY	INT64CONST(50000)
 
+/* When to report that they are. */
+#define LOCKED_PATIENCE INT64CONST(1000000)
+
 /* When memory cannot be built: the first delay, doubled each time, up to the longest. */
 #define FIRST_BUILD_DELAY	INT64CONST(20000)
 #define LONGEST_BUILD_DELAY	INT64CONST(5000000)
@@ -61,6 +64,8 @@ static HTAB *known;				/* Due by queue */
 static pairingheap *heap;
 static MemoryContext round_context;
 static uint32 wait_event;
+static int64 locked_since = 0;	/* mono time since when the tables are locked, 0 if they are not */
+static bool locked_told;
 
 /* ---- the heap ---- */
 
@@ -193,29 +198,42 @@ is_installed(void)
 	return installed;
 }
 
+typedef enum RoundEnd
+{
+	ROUND_DONE,
+	ROUND_LOCKED,				/* others have locked the tables */
+	ROUND_STALE,				/* somebody's commit has made memory stale in the middle */
+	ROUND_FAILED
+} RoundEnd;
+
 /*
- * Make the visits in one transaction.  False, with the message, if it failed.
- * *later if nothing could be done now: others have locked the tables, or their
- * commit has made memory stale in the middle, and it is built anew first.
+ * Make the visits in one transaction.  If it failed, with the message, and with
+ * the visit that failed, or -1 if it cannot be said which.
  */
-static bool
-try_visits(VqVisit *visits, int n, bool *later, char **message)
+static RoundEnd
+try_visits(VqVisit *visits, int n, int *failed, char **message)
 {
 	MemoryContext old = CurrentMemoryContext;
-	volatile bool done = false;
+	volatile RoundEnd end = ROUND_DONE;
+	volatile int at = -1;
 
-	*later = false;
+	*failed = -1;
 	PG_TRY();
 	{
 		begin_transaction();
 		MemoryContextSwitchTo(round_context);
 		if (vq_installed() && lock_tables())
+		{
 			for (int i = 0; i < n; i++)
+			{
+				at = i;
 				vq_make_visit(&visits[i]);
+			}
+			at = -1;			/* what a commit does is done for all */
+		}
 		else
-			*later = true;
+			end = ROUND_LOCKED;
 		end_transaction();
-		done = true;
 	}
 	PG_CATCH();
 	{
@@ -227,11 +245,15 @@ try_visits(VqVisit *visits, int n, bool *later, char **message)
 		AbortCurrentTransaction();
 		pgstat_report_activity(STATE_IDLE, NULL);
 		*message = error->message ? error->message : "unknown error";
-		*later = done = pg_atomic_read_u32(&db->line_state) != VQ_READY;
+		end = pg_atomic_read_u32(&db->line_state) != VQ_READY ? ROUND_STALE : ROUND_FAILED;
+
+		/* Whoever cancels the worker does not mean the queue it is at. */
+		if (error->sqlerrcode != ERRCODE_QUERY_CANCELED)
+			*failed = at;
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(old);
-	return done;
+	return end;
 }
 
 /* Report a failing queue: the first time, and whenever the failures have doubled. */
@@ -248,33 +270,62 @@ report_failure(VqVisit *visit, const char *message)
 				 errhint("See last_error in vqueue.overview.")));
 }
 
-/* Visit the queues, all together or else one by one. */
+/* Report, once, that tables stay locked: nobody is let in meanwhile. */
+static void
+report_lock(bool locked)
+{
+	int64		now = vq_now().mono;
+
+	if (!locked || locked_since == 0)
+	{
+		locked_since = locked ? now : 0;
+		locked_told = false;
+	}
+	else if (!locked_told && now - locked_since >= LOCKED_PATIENCE)
+	{
+		locked_told = true;
+		ereport(LOG,
+				(errmsg("vqueue: nobody can be let in while tables of vqueue are locked"),
+				 errdetail("Another transaction has them locked for more than a second; it is tried again all the time."),
+				 errhint("See the check \"worker\" in vqueue.health().")));
+	}
+}
+
+/* Visit the queues, all together or else, but for the one that failed, one by one. */
 static void
 make_visits(VqVisit *visits, int n)
 {
-	bool		later;
+	int			failed;
 	char	   *message = NULL;
-	bool		done = try_visits(visits, n, &later, &message);
+	RoundEnd	end = try_visits(visits, n, &failed, &message);
 
-	for (int i = 0; i < n; i++)
+	if (end != ROUND_FAILED)
 	{
-		if (!done || later)
-			vq_undo_visit(&visits[i]);
-		if (done)
-			set_due(visits[i].queue, later ? vq_now().mono + RETRY_DELAY : vq_end_visit(&visits[i]));
+		report_lock(end == ROUND_LOCKED);
+		for (int i = 0; i < n; i++)
+		{
+			if (end != ROUND_DONE)
+				vq_undo_visit(&visits[i]);
+			set_due(visits[i].queue, end == ROUND_DONE ? vq_end_visit(&visits[i]) :
+					vq_now().mono + RETRY_DELAY);
+		}
+		return;
 	}
-	if (done)
-		return;
+	for (int i = 0; i < n; i++)
+		vq_undo_visit(&visits[i]);
 	if (n == 1)
+		failed = 0;
+	if (failed >= 0)
 	{
-		set_due(visits[0].queue, vq_fail_visit(&visits[0], message));
-		report_failure(&visits[0], message);
-		return;
+		set_due(visits[failed].queue, vq_fail_visit(&visits[failed], message));
+		report_failure(&visits[failed], message);
 	}
 	for (int i = 0; i < n; i++)
 	{
 		VqVisit		again;
 
+		if (i == failed)
+			continue;
 		CHECK_FOR_INTERRUPTS();
 		if (vq_begin_visit(&again, visits[i].queue))
 			make_visits(&again, 1);
