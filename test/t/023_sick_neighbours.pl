@@ -1,0 +1,209 @@
+#
+# Queues on one worker do not feel each other: while one of them is sick, for
+# whatever reason, the others let people in at their pace.  That is judged by
+# the times on the rows: nowhere is there a second in which somebody could have
+# come in and nobody did.  The sick one is reported, retried, and recovers.
+#
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use VqueueNode;
+
+my $node = new_vqueue_node('main', conf => 'shared_buffers = 64MB');
+
+# Each neighbour lets one in every 100 ms.
+my @neighbours = qw(n1 n2 n3);
+
+sub set_up
+{
+	my ($db) = @_;
+
+	$node->safe_psql($db, q{
+		CREATE EXTENSION vqueue;
+		SELECT vqueue.create_queue('sick', 600, 100000)});
+	wait_for_worker($node, $db);
+	foreach my $queue (@neighbours)
+	{
+		$node->safe_psql($db, "SELECT vqueue.create_queue('$queue', 600, 100000)");
+		$node->safe_psql($db, "SELECT count(*) FROM vqueue.join_many('$queue', " . users('a', 1, 3000) . ')');
+	}
+	$node->safe_psql($db, "SELECT count(*) FROM vqueue.join_many('sick', " . users('a', 1, 3000) . ')');
+	return;
+}
+
+my $own;
+
+sub clock
+{
+	return $own->query_safe('SELECT clock_timestamp()');
+}
+
+# Of each neighbour, since then and until now: the longest time in ms for which
+# its next waited though it was time for him, and the shortest between two.
+sub neighbours_go_on
+{
+	my ($since, $name, $asker) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($n, $longest, $shortest) = split /\|/, ($asker || $own)->query_safe(qq{
+		WITH steps AS (
+			SELECT queue, at, 1000 * extract(epoch FROM at - lag(at) OVER (PARTITION BY queue ORDER BY at)) AS wait, now
+			  FROM (SELECT queue, served_at AS at, false AS now FROM vqueue.sessions WHERE served_at IS NOT NULL
+			        UNION ALL SELECT queue, clock_timestamp(), true FROM vqueue.overview) s
+			 WHERE queue LIKE 'n_')
+		SELECT count(DISTINCT queue), round(max(wait) - 100), min(wait) FILTER (WHERE NOT now) FROM steps WHERE at >= '$since'});
+
+	note("$name: the neighbours wait $longest ms at most");
+	is($n, scalar(@neighbours), "$name: all neighbours were looked at");
+	cmp_ok($longest, '<=', 1000, "$name: they go on within a second");
+	return cmp_ok($shortest, '>=', 100, "$name: and at their pace");
+}
+
+sub sick_one_fails
+{
+	my ($times, $error, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	ok($node->poll_query_until('postgres', qq{SELECT failures >= $times AND last_error LIKE '%$error%'
+		FROM vqueue.overview WHERE queue = 'sick'}), "$name: the overview tells");
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM vqueue.overview WHERE failures > 0}), '1',
+		"$name: of no other queue");
+	return is($node->safe_psql('postgres', q{SELECT status, detail LIKE '%' || (SELECT last_error FROM vqueue.overview WHERE queue = 'sick') || '%'
+		FROM vqueue.health() WHERE "check" = 'queues'}), 'fail|t', "$name: health does too");
+}
+
+sub sick_one_recovers
+{
+	my ($name, $odd) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $served = "SELECT count(served_at) FROM vqueue.user_sessions WHERE queue_id = vqueue._queue('sick')";
+	my $before = $node->safe_psql('postgres', $served);
+
+	ok($node->poll_query_until('postgres', "SELECT ($served) > $before + 2"), "$name: people come in again");
+	is($node->safe_psql('postgres', q{SELECT failures, last_error FROM vqueue.overview WHERE queue = 'sick'}), '0|',
+		"$name: the overview says so");
+	cmp_ok(count_over_rate($node, 'postgres', 'sick', 600), '<=', 1, "$name: without a burst") unless $odd;
+	return check_clean($node, 'postgres', "$name: memory is right");
+}
+
+set_up('postgres');
+$own = psql_session($node);
+my $holder = psql_session($node);
+
+# ---- rows locked by a client that is idle in its transaction ----
+
+my $since = clock();
+$holder->query_safe(q{BEGIN; SELECT count(*) FROM (SELECT FROM vqueue.user_sessions
+	WHERE queue_id = vqueue._queue('sick') AND status = 'waiting' FOR UPDATE SKIP LOCKED) l});
+ok($node->poll_query_until('postgres', "SELECT clock_timestamp() > '$since'::timestamptz + '1.5 s'"), 'all of a line are locked for a while');
+neighbours_go_on($since, 'rows locked');
+$holder->query_safe('ROLLBACK');
+sick_one_recovers('rows locked');
+
+# ---- a trigger that raises ----
+
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'not today'; END$$;
+	CREATE TABLE stock (n int);
+	INSERT INTO stock VALUES (0);
+	CREATE FUNCTION count_stock() RETURNS trigger LANGUAGE plpgsql AS
+		$$BEGIN UPDATE public.stock SET n = n + 1; RETURN NULL; END$$});
+my $sick_id = $node->safe_psql('postgres', q{SELECT vqueue._queue('sick')});
+my $offset = -s $node->logfile;
+$since = clock();
+$node->safe_psql('postgres', qq{CREATE TRIGGER refuse AFTER INSERT OR UPDATE ON vqueue.user_sessions FOR EACH ROW
+	WHEN (NEW.queue_id = '$sick_id') EXECUTE FUNCTION refuse()});
+sick_one_fails(4, 'not today', 'trigger raises');
+$node->wait_for_log(qr/vqueue: queue "sick" could not be moved: not today/, $offset);
+neighbours_go_on($since, 'trigger raises');
+my $last = $node->safe_psql('postgres', q{SELECT waiting FROM vqueue.overview WHERE queue = 'sick'});
+fails_with($node, 'postgres', q{SELECT vqueue.join('sick')}, 'P0001', qr/not today/, 'a join that the trigger refuses');
+fails_with($node, 'postgres', q{SELECT count(*) FROM vqueue.join_many('sick', ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 3000)))},
+	'P0001', qr/not today/, 'and many');
+is($node->safe_psql('postgres', q{SELECT waiting FROM vqueue.overview WHERE queue = 'sick'}), $last, 'leave nobody in the line');
+check_clean($node, 'postgres', 'nor anything else');
+$node->safe_psql('postgres', 'DROP TRIGGER refuse ON vqueue.user_sessions');
+sick_one_recovers('trigger raises');
+
+# ---- a trigger that waits for a lock of a client that is idle in its transaction ----
+
+$holder->query_safe('BEGIN; SELECT n FROM stock FOR UPDATE');
+$offset = -s $node->logfile;
+$since = clock();
+$node->safe_psql('postgres', qq{CREATE TRIGGER count_stock AFTER UPDATE ON vqueue.user_sessions FOR EACH ROW
+	WHEN (NEW.queue_id = '$sick_id') EXECUTE FUNCTION count_stock()});
+sick_one_fails(4, 'lock timeout', 'trigger waits');
+$node->wait_for_log(qr/vqueue: queue "sick" could not be moved: canceling statement due to lock timeout/, $offset);
+neighbours_go_on($since, 'trigger waits');
+$holder->query_safe('ROLLBACK');
+sick_one_recovers('trigger waits');
+cmp_ok($node->safe_psql('postgres', 'SELECT n FROM stock'), '>=', 3, 'trigger waits: and does its work in the end');
+$node->safe_psql('postgres', 'DROP TRIGGER count_stock ON vqueue.user_sessions');
+
+# ---- a constraint of a user's that a release breaks ----
+
+$offset = -s $node->logfile;
+$since = clock();
+$node->safe_psql('postgres', qq{ALTER TABLE vqueue.user_sessions ADD CONSTRAINT never
+	CHECK (NOT (queue_id = '$sick_id' AND status = 'serving')) NOT VALID});
+sick_one_fails(4, 'violates check constraint "never"', 'constraint');
+neighbours_go_on($since, 'constraint');
+$node->safe_psql('postgres', 'ALTER TABLE vqueue.user_sessions DROP CONSTRAINT never');
+sick_one_recovers('constraint');
+
+# ---- settings that no check would have let in ----
+
+my $checks = $node->safe_psql('postgres', q{
+	SELECT string_agg(format('ALTER TABLE vqueue.queues ADD CONSTRAINT %I %s', conname, pg_get_constraintdef(oid)), '; ')
+	  FROM pg_constraint WHERE conrelid = 'vqueue.queues'::regclass AND contype = 'c'});
+$node->safe_psql('postgres', q{
+	DO $$ DECLARE c text; BEGIN
+		FOR c IN SELECT conname FROM pg_constraint WHERE conrelid = 'vqueue.queues'::regclass AND contype = 'c' LOOP
+			EXECUTE format('ALTER TABLE vqueue.queues DROP CONSTRAINT %I', c);
+		END LOOP;
+	END $$});
+foreach my $odd ('release_rate_per_minute = 0', 'release_rate_per_minute = -2147483648', 'max_concurrent_users = -2147483648',
+	'burst = -1', 'burst = 2147483647', 'max_waiting = -1', q{name = repeat(E'\x01"', 4000)})
+{
+	$since = clock();
+	$node->safe_psql('postgres', "UPDATE vqueue.queues SET $odd WHERE id = '$sick_id'");
+	$node->psql('postgres', "SELECT vqueue.join('$sick_id')");
+	ok($node->poll_query_until('postgres', q{SELECT count(*) = 3 FROM vqueue.queues q WHERE name LIKE 'n_' AND (SELECT count(*)
+		FROM vqueue.user_sessions s WHERE s.queue_id = q.id AND served_at > '} . $since . q{') >= 4}), substr($odd, 0, 40) . ': the neighbours go on');
+	neighbours_go_on($since, substr($odd, 0, 40));
+	$node->safe_psql('postgres', "UPDATE vqueue.queues SET name = 'sick', release_rate_per_minute = 600, max_concurrent_users = 100000,
+		burst = 0, max_waiting = 0 WHERE id = '$sick_id'");
+}
+$node->safe_psql('postgres', $checks);
+sick_one_recovers('odd settings', 1);
+
+# ---- a table lock ----
+
+# It stops all queues of its database, and those of no other.
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+set_up('other');
+my $other = psql_session($node, 'other');
+$offset = -s $node->logfile;
+$since = clock();
+$holder->query_safe('BEGIN; LOCK TABLE vqueue.user_sessions IN EXCLUSIVE MODE');
+my $pid = worker_pid($node);
+$node->wait_for_log(qr/vqueue: nobody can be let in while tables of vqueue are locked/, $offset);
+pass('table locked: the log tells');
+ok($node->poll_query_until('postgres', q{SELECT status = 'fail' AND detail LIKE '%has locked the table vqueue.user_sessions%' AND hint LIKE '%pg_terminate_backend%'
+	FROM vqueue.health() WHERE "check" = 'worker'}), 'table locked: health does too');
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_locks WHERE pid = $pid AND NOT granted"), '0', 'table locked: the worker does not wait for it');
+is($node->safe_psql('postgres', q{SELECT position FROM vqueue.poll((SELECT id FROM vqueue.user_sessions
+	WHERE queue_id = vqueue._queue('n1') AND ticket = (SELECT head FROM vqueue.overview WHERE queue = 'n1')))}), '1', 'table locked: polls are answered');
+neighbours_go_on($since, 'table locked', $other);
+$holder->query_safe('COMMIT');
+sick_one_recovers('table locked', 1);
+is($node->safe_psql('postgres', q{SELECT status, detail FROM vqueue.health() WHERE "check" = 'worker'}), 'ok|', 'table locked: health says so');
+is(worker_pid($node), $pid, 'it is the same worker all the time');
+
+$_->quit foreach ($own, $other, $holder);
+$node->stop;
+unlike(slurp_file($node->logfile), qr/PANIC|TRAP|was terminated by signal/, 'nothing crashed');
+done_testing();
