@@ -4,8 +4,8 @@
  *
  * It waits on its latch for the next due moment and never on a lock: tables
  * that are locked, say by DROP EXTENSION, are tried again a little later.  All
- * queues that are due share a transaction; if that fails, each gets its own,
- * so that the sick one is found and backed off alone.
+ * queues that are due share a transaction; if that fails, the sick one is backed
+ * off, and each of the others gets its own.
  */
 #include "postgres.h"
 
