@@ -38,7 +38,7 @@ case $tool in
 		;;
 	valgrind)
 		options=(with_llvm=no COPT="-O1 -g -fno-omit-frame-pointer -DUSE_ASSERT_CHECKING=1")
-		run="valgrind --quiet --trace-children=yes --leak-check=no --error-limit=no --num-callers=30"
+		run="valgrind --quiet --trace-children=yes --leak-check=no --error-limit=no --num-callers=30 --fullpath-after=/tree/"
 		run+=" --suppressions='$here/valgrind.supp' --gen-suppressions=all"
 		run+=" --log-file='$dir/reports/valgrind.%p'"
 		;;

@@ -324,6 +324,20 @@ do_reserve(Model *m, int64 ticket)
 	m->arena.fail_after = -1;
 }
 
+/* A run of chunks with a gap now and then, so that the directory has to grow. */
+static void
+do_stretch(Model *m, int64 ticket)
+{
+	int64		number = Max(ticket, 1) / VQ_CHUNK;
+	int			n = 1 + source_scaled(m->source, 6);
+
+	for (int i = 0; i < n && number < PG_INT64_MAX / VQ_CHUNK; i++)
+	{
+		do_reserve(m, number * VQ_CHUNK + 1);
+		number += 1 + source_one_in(m->source, 8);
+	}
+}
+
 static void
 do_change(Model *m, VqKind kind, int64 ticket, bool value)
 {
@@ -469,8 +483,13 @@ do_one(Model *m)
 		do_advance(m);
 	else if (choice == 97)
 		compare_all(m);
-	else if (choice == 98 && source_one_in(s, 10))
-		do_wipe(m);
+	else if (choice == 98)
+	{
+		if (source_one_in(s, 10))
+			do_wipe(m);
+		else
+			do_stretch(m, ticket);
+	}
 	else if (choice == 99 && source_one_in(s, 40))
 		do_destroy(m);
 }

@@ -66,6 +66,13 @@ bound_holds(Take *takes, int n, int32 rate_per_minute, int32 burst, Clock clock)
 
 /* ---- what holds at every moment ---- */
 
+/* By more than the pacer waits for. */
+static bool
+was_set_back(const Model *m)
+{
+	return (__int128) m->now.wall < (__int128) m->pacer.last.wall - VQ_CLOCK_STEP;
+}
+
 static bool
 moved(VqNow now, int64 by, VqNow *then)
 {
@@ -84,7 +91,7 @@ check_due(Model *m, int32 n)
 	MUST(due >= m->now.mono);
 
 	/* A wall clock that was set back a little too far may come within reach meanwhile. */
-	if (m->now.wall < m->pacer.last.wall - VQ_CLOCK_STEP)
+	if (was_set_back(m))
 		return;
 	if (due == VQ_NEVER || __builtin_sub_overflow(due, m->now.mono, &delay) ||
 		!moved(m->now, delay, &then))
@@ -121,7 +128,7 @@ check_level(Model *m)
 {
 	int32		available = vq_pacer_available(&m->pacer, m->now);
 
-	m->set_back |= m->now.wall < m->pacer.last.wall - VQ_CLOCK_STEP;
+	m->set_back |= was_set_back(m);
 	MUST(available >= 0 && available <= m->pacer.burst);
 	MUST(vq_pacer_wait(&m->pacer, m->now, 1) >= 0);
 	if (m->sane)
@@ -133,8 +140,11 @@ check_level(Model *m)
 static void
 pass_time(Model *m, int64 time)
 {
-	m->now.wall += time;
-	m->now.mono += time;
+	VqNow		then;
+
+	if (!moved(m->now, time, &then))
+		return;					/* clocks at the end of all numbers stand still */
+	m->now = then;
 	if (m->sane)
 		m->level = Min(m->level + (__int128) time * m->pacer.rate_per_minute,
 					   (__int128) m->pacer.burst * VQ_TOKEN);
@@ -158,33 +168,70 @@ pick_time(Model *m)
 	}
 }
 
+static int64
+stepped(int64 reading, int64 by)
+{
+	int64		result;
+
+	return __builtin_add_overflow(reading, by, &result) ? reading : result;
+}
+
+/* The monotonic clock has no negative readings. */
+static int64
+stepped_mono(int64 reading, int64 by)
+{
+	int64		result = stepped(reading, by);
+
+	return Max(result, 0);
+}
+
+/* Close to the first or the last reading that a clock can have. */
+static int64
+extreme(Source *s, int64 first)
+{
+	int64		inside = source_scaled(s, 40);
+
+	return source_one_in(s, 2) ? PG_INT64_MAX - inside : first + inside;
+}
+
 /* What clocks do that nobody wants: jitter, steps, and readings from anywhere. */
 static void
 disturb_clocks(Model *m)
 {
 	Source	   *s = m->source;
 
-	switch (source_below(s, 6))
+	switch (source_below(s, 8))
 	{
 		case 0:
-			m->now.wall += source_between(s, -3, 3);
+			m->now.wall = stepped(m->now.wall, source_between(s, -3, 3));
 			break;
 		case 1:
-			m->now.mono += source_between(s, -3, 3);
+			m->now.mono = stepped_mono(m->now.mono, source_between(s, -3, 3));
 			m->unreal = true;
 			break;
 		case 2:
-			m->now.wall -= source_one_in(s, 2) ? source_scaled(s, 19) : source_scaled(s, 36);
+			m->now.wall = stepped(m->now.wall, -(source_one_in(s, 2) ? source_scaled(s, 19) : source_scaled(s, 36)));
 			break;
 		case 3:
-			m->now.wall += source_scaled(s, 36);
+			m->now.wall = stepped(m->now.wall, source_scaled(s, 36));
 			break;
 		case 4:
-			m->now.mono -= source_scaled(s, 30);
+			m->now.mono = stepped_mono(m->now.mono, -source_scaled(s, 30));
 			m->unreal = true;
 			break;
+		case 5:
+			if (source_one_in(s, 8))
+				m->now.wall = extreme(s, PG_INT64_MIN);
+			break;
+		case 6:
+			if (source_one_in(s, 8))
+			{
+				m->now.mono = extreme(s, 0);
+				m->unreal = true;
+			}
+			break;
 		default:
-			m->now.mono += source_scaled(s, 36);
+			m->now.mono = stepped_mono(m->now.mono, source_scaled(s, 36));
 	}
 }
 
@@ -255,18 +302,52 @@ do_give_back(Model *m)
 	take->unused = 0;
 }
 
+/* What is out of range is taken for the nearest that is not. */
+static int32
+pick_limit(Source *s, int bits)
+{
+	if (source_one_in(s, 16))
+		return source_one_in(s, 2) ? -(int32) source_scaled(s, 31) : PG_INT32_MAX - (int32) source_scaled(s, 20);
+	return 1 + source_scaled(s, bits);
+}
+
 static void
 do_configure(Model *m)
 {
-	int32		rate = 1 + source_scaled(m->source, 23);
-	int32		burst = 1 + source_scaled(m->source, 19);
+	VqPacer		before = m->pacer;
+	int32		rate = pick_limit(m->source, 23);
+	int32		burst = pick_limit(m->source, 19);
 
-	rate = Min(rate, 10000000);
+	/* what is so already changes nothing, not even the clocks' readings */
+	vq_pacer_configure(&m->pacer, m->now, before.rate_per_minute, before.burst);
+	MUST(memcmp(&before, &m->pacer, sizeof(VqPacer)) == 0);
+
 	vq_pacer_configure(&m->pacer, m->now, rate, burst);
+	rate = Max(Min(rate, 10000000), 1);
+	burst = Max(Min(burst, 1000000), 1);
 	MUST(m->pacer.rate_per_minute == rate && m->pacer.burst == burst);
 	m->level = Min(m->level, (__int128) burst * VQ_TOKEN);
 	m->most_rate = Max(m->most_rate, rate);
 	m->most_burst = Max(m->most_burst, burst);
+}
+
+/* Questions without a sensible answer have one all the same, and change nothing. */
+static void
+ask_strangely(Model *m)
+{
+	VqPacer		before = m->pacer;
+	int32		none = -(int32) source_scaled(m->source, 31);
+
+	MUST(vq_pacer_due(&m->pacer, m->now, m->pacer.burst + 1) == VQ_NEVER);
+	MUST(vq_pacer_due(&m->pacer, m->now, PG_INT32_MAX) == VQ_NEVER);
+	MUST(vq_pacer_due(&m->pacer, m->now, none) == m->now.mono);
+	MUST(vq_pacer_wait(&m->pacer, m->now, none) == 0);
+	MUST(vq_pacer_wait(&m->pacer, m->now, PG_INT64_MAX - source_scaled(m->source, 20)) == VQ_NEVER);
+	MUST(vq_pacer_wait(&m->pacer, m->now, source_scaled(m->source, 62)) >= 0);
+	vq_pacer_give_back(&m->pacer, m->now, none);
+	MUST(memcmp(&before, &m->pacer, sizeof(VqPacer)) == 0);
+	vq_pacer_charge(&m->pacer, m->now, none);
+	MUST(vq_pacer_available(&m->pacer, m->now) == vq_pacer_available(&before, m->now));
 }
 
 static void
@@ -284,7 +365,7 @@ begin(Model *m)
 	{
 		/* far out, but what is moved below stays in range */
 		m->now.wall = (int64) source_bits(s, PG_UINT64_MAX) / 2;
-		m->now.mono = (int64) source_bits(s, PG_UINT64_MAX) / 2;
+		m->now.mono = (int64) (source_bits(s, PG_UINT64_MAX) / 2);
 	}
 	vq_pacer_init(&m->pacer, m->now, rate, burst, full);
 	MUST(vq_pacer_available(&m->pacer, m->now) == (full ? burst : 0));
@@ -322,6 +403,8 @@ model_pacer_run(Source *source)
 			do_give_back(m);
 		else if (choice < 88 && !constant)
 			do_configure(m);
+		else if (choice < 90)
+			ask_strangely(m);
 		else if (choice < 97)
 			check_due(m, 1 + source_below(source, m->pacer.burst));
 		else if (m->sane)
