@@ -29,8 +29,7 @@ mkdir -p "$dir/reports" "$dir/tree"
 case $tool in
 	asan)
 		options=(with_llvm=no
-			COPT="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -DUSE_ASSERT_CHECKING=1"
-			SHLIB_LINK=-fsanitize=address,undefined)
+			COPT="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -DUSE_ASSERT_CHECKING=1")
 		gcc -shared -fPIC -O1 -DREPORTS="\"$dir/reports\"" -o "$dir/asan-preload.so" "$here/asan-preload.c"
 		libasan=$(readlink -f "$(gcc -print-file-name=libasan.so)")
 		run="env LD_PRELOAD='$libasan $dir/asan-preload.so'"

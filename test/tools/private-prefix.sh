@@ -24,7 +24,7 @@ place()
 
 bindir=$("$from" --bindir)
 place cp -RL "$bindir"
-for option in --pkglibdir --sharedir --includedir-server --pkgincludedir --includedir; do
+for option in --pkglibdir --sharedir --includedir --pkgincludedir --includedir-server; do
 	directory=$("$from" "$option")
 	# a directory that everything shares, such as /usr/include, is where it always was
 	case $directory in

@@ -3,15 +3,16 @@
 # run-tests.sh [PART...]
 #		Runs the tests of an installed vqueue in its built source tree.
 #
-# The parts are unit, regress, isolation, tap, pgtap, fuzz, crowd and demo; without an
-# argument all are run, in this order.  Output is shown as it comes.  The last
+# The parts are unit, regress, isolation, tap, pgtap, fuzz, hostile, sanitized, crowd
+# and demo; without an argument all are run, in this order.  REGRESS and ISOLATION in
+# the environment choose single tests of these parts, as they do for make installcheck.  Output is shown as it comes.  The last
 # line is "N passed, N failed", counting the single tests of all parts.  A part
 # that ran no test, or that failed without saying which, counts as one failure.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 shopt -s nullglob
 
-all_parts=(unit regress isolation tap pgtap fuzz crowd demo)
+all_parts=(unit regress isolation tap pgtap fuzz hostile sanitized crowd demo)
 PG_CONFIG=${PG_CONFIG:-pg_config}
 export PG_CONFIG
 fuzz_seconds=${FUZZ_SECONDS:-5}
@@ -62,18 +63,21 @@ show_regress()
 	done
 }
 
-# run_pg_regress DIRECTORY SUFFIX SERVER MAKE-ARGUMENT...
+# run_pg_regress VARIABLE DIRECTORY SUFFIX SERVER MAKE-ARGUMENT...
 run_pg_regress()
 {
-	local directory=$1 suffix=$2 server=$3 names=() file
+	local variable=$1 directory=$2 suffix=$3 server=$4 names=() file
 
-	shift 3
-	for file in "$directory"/*"$suffix"; do
-		names+=("$(basename "$file" "$suffix")")
-	done
+	shift 4
+	read -ra names <<<"${!variable:-}"
+	if [ ${#names[@]} -eq 0 ]; then
+		for file in "$directory"/*"$suffix"; do
+			names+=("$(basename "$file" "$suffix")")
+		done
+	fi
 	if [ ${#names[@]} -gt 0 ]; then
 		rm -rf results regression.diffs
-		run_make installcheck "$@" || status=$?
+		run_make installcheck "$variable=${names[*]}" "$@" || status=$?
 		[ "$status" = 0 ] || show_regress "$server"
 		count_regress "${names[@]}"
 	fi
@@ -87,17 +91,21 @@ part_unit()
 
 part_regress()
 {
-	run_pg_regress test/sql .sql tmp_check_regress ISOLATION= TAP_TESTS=
+	run_pg_regress REGRESS test/sql .sql tmp_check_regress ISOLATION= TAP_TESTS=
 }
 
 part_isolation()
 {
-	run_pg_regress test/specs .spec tmp_check_iso REGRESS= TAP_TESTS=
+	run_pg_regress ISOLATION test/specs .spec tmp_check_iso REGRESS= TAP_TESTS=
 }
 
-part_tap()
+# run_prove LOG MAKE-ARGUMENT...
+run_prove()
 {
-	run_make installcheck REGRESS= ISOLATION= PROVE_FLAGS=--verbose 2>&1 | tee "$logs/tap" || status=$?
+	local log=$1
+
+	shift
+	run_make installcheck REGRESS= ISOLATION= PROVE_FLAGS=--verbose "$@" 2>&1 | tee "$log" || status=$?
 	if [ "$status" != 0 ]; then
 		local file
 
@@ -106,7 +114,17 @@ part_tap()
 			tail -n 40 "$file"
 		done
 	fi
-	count_tap "$logs/tap"
+	count_tap "$log"
+}
+
+part_tap()
+{
+	run_prove "$logs/tap"
+}
+
+part_hostile()
+{
+	run_prove "$logs/hostile" PROVE_TESTS=test/hostile/hostile.pl
 }
 
 part_pgtap()
@@ -119,6 +137,27 @@ part_fuzz()
 {
 	run_make -C test/unit fuzz FUZZ_SECONDS="$fuzz_seconds" 2>&1 | tee "$logs/fuzz" || status=$?
 	count_tap "$logs/fuzz"
+}
+
+# The server's library with sanitizers under what reaches all of it, and one file in
+# valgrind; "make torture" has more of it.
+part_sanitized()
+{
+	local tool parts count
+
+	for tool in asan valgrind; do
+		if [ "$tool" = valgrind ] && ! command -v valgrind >/dev/null; then
+			echo "# SKIP valgrind is not installed"
+			continue
+		fi
+		parts=(regress isolation storm)
+		[ "$tool" = asan ] || parts=(regress:queues)
+		test/tools/run-watched.sh "$tool" 300 "${parts[@]}" 2>&1 | tee "$logs/$tool" || status=$?
+		count=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$logs/$tool" | tail -n 1 || echo '0 passed, 1 failed')
+		passed=$((passed + ${count%% *}))
+		count=${count#*, }
+		failed=$((failed + ${count%% *}))
+	done
 }
 
 # The crowd's own tests, a crowd that is faster than the demo's, and a storm.
