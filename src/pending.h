@@ -45,7 +45,6 @@ extern int	vq_pending_mark(void);
 extern void vq_drop_unconfirmed(int mark);
 
 /*
-/*
  * Note that this row was written by which ticket stands in a lane or holds a
  * slot (kind), confirming a reservation (true) or making one.  Errors: 53200
  * memory; 53400 no free slot where within_cap.

@@ -113,7 +113,7 @@ if [ -z "$major" ] && ! test/tools/find-postgres.sh >/dev/null; then
 	exit 1
 fi
 
-wanted=(gcc libc6-dev make libpq-dev)
+wanted=(gcc libc6-dev make libpq-dev libssl-dev)
 if [ -n "$major" ]; then
 	wanted+=("postgresql-$major" "postgresql-server-dev-$major")
 fi
