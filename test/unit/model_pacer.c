@@ -277,6 +277,8 @@ do_cede(Model *m)
 	int64		own = source_scaled(m->source, 36);
 	VqPacer		before = m->pacer;
 
+	if (m->now.wall < PG_INT64_MIN + own)
+		own = 0;
 	vq_pacer_cede(&m->pacer, m->now, m->now.wall - own);
 	m->level = Min(m->level, (__int128) own * m->pacer.rate_per_minute);
 	MUST(vq_pacer_available(&m->pacer, m->now) <= vq_pacer_available(&before, m->now));
