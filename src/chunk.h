@@ -31,4 +31,7 @@ StaticAssertDecl(sizeof(VqChunk) <= 5456, "a chunk has outgrown its size class")
 /* The chunk of a ticket, or NULL. */
 extern VqChunk *vq_line_chunk(const VqLine *line, const VqArena *arena, int64 ticket);
 
+/* As vq_mark_row, in the ticket's chunk. */
+extern void vq_mark_row_in(VqChunk *chunk, int64 ticket, uint32 block, uint16 offset);
+
 #endif							/* VQ_CHUNK_H */

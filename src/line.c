@@ -139,16 +139,16 @@ lower_bound(const VqLine *line, const ChunkDesc *desc, int64 number)
 	return (uint32) low;
 }
 
-/* The descriptor of a ticket's chunk, dead or alive, or NULL. */
+/* The descriptor of a ticket's chunk, dead or alive, or NULL; and the first of them all. */
 static ChunkDesc *
-find_descriptor(const VqLine *line, const VqArena *arena, int64 ticket)
+find_descriptor(const VqLine *line, const VqArena *arena, int64 ticket, ChunkDesc **first)
 {
 	ChunkDesc  *desc;
 	uint32		at;
 
 	if (line->used == 0 || ticket < 1)
 		return NULL;
-	desc = descriptors(line, arena);
+	*first = desc = descriptors(line, arena);
 	at = lower_bound(line, desc, ticket / VQ_CHUNK);
 	if (at == line->used || desc[at].number != ticket / VQ_CHUNK)
 		return NULL;
@@ -158,7 +158,8 @@ find_descriptor(const VqLine *line, const VqArena *arena, int64 ticket)
 VqChunk *
 vq_line_chunk(const VqLine *line, const VqArena *arena, int64 ticket)
 {
-	ChunkDesc  *desc = find_descriptor(line, arena, ticket);
+	ChunkDesc  *first;
+	ChunkDesc  *desc = find_descriptor(line, arena, ticket, &first);
 
 	return desc != NULL && desc->chunk != 0 ? chunk_of(arena, desc) : NULL;
 }
@@ -244,7 +245,8 @@ insert_descriptor(VqLine *line, const VqArena *arena, int64 number, VqRef chunk)
 bool
 vq_line_reserve(VqLine *line, const VqArena *arena, int64 ticket)
 {
-	ChunkDesc  *desc = find_descriptor(line, arena, ticket);
+	ChunkDesc  *first;
+	ChunkDesc  *desc = find_descriptor(line, arena, ticket, &first);
 	bool		dead = (desc != NULL && desc->chunk == 0);
 	VqRef		chunk;
 
@@ -265,7 +267,7 @@ vq_line_reserve(VqLine *line, const VqArena *arena, int64 ticket)
 		insert_descriptor(line, arena, ticket / VQ_CHUNK, chunk);
 	else
 	{
-		find_descriptor(line, arena, ticket)->chunk = chunk;
+		find_descriptor(line, arena, ticket, &first)->chunk = chunk;
 		line->dead--;
 	}
 	line->empty++;
@@ -287,17 +289,11 @@ mask_of(int64 ticket)
 }
 
 static bool
-change_bit(VqLine *line, const VqArena *arena, VqKind kind, int64 ticket, int by)
+change_bit_in(VqLine *line, ChunkDesc *first, ChunkDesc *desc, VqChunk *chunk,
+			  VqKind kind, int64 ticket, int by)
 {
-	ChunkDesc  *desc = find_descriptor(line, arena, ticket);
-	VqChunk    *chunk;
-	uint64	   *word;
+	uint64	   *word = word_of(chunk, kind, ticket);
 
-	Assert(kind < VQ_KINDS);
-	if (desc == NULL || desc->chunk == 0)
-		return false;
-	chunk = chunk_of(arena, desc);
-	word = word_of(chunk, kind, ticket);
 	if (((*word & mask_of(ticket)) != 0) == (by > 0))
 		return false;
 	*word ^= mask_of(ticket);
@@ -305,8 +301,6 @@ change_bit(VqLine *line, const VqArena *arena, VqKind kind, int64 ticket, int by
 	desc->count[kind] += by;
 	if (kind < VQ_LANES)
 	{
-		ChunkDesc  *first = descriptors(line, arena);
-
 		chunk->block[kind][ticket % VQ_CHUNK / BLOCK_BITS] += by;
 		tree_add(lane_tree(line, first, kind), line->used, desc - first, by);
 	}
@@ -319,10 +313,39 @@ change_bit(VqLine *line, const VqArena *arena, VqKind kind, int64 ticket, int by
 	return true;
 }
 
+static bool
+change_bit(VqLine *line, const VqArena *arena, VqKind kind, int64 ticket, int by)
+{
+	ChunkDesc  *first;
+	ChunkDesc  *desc = find_descriptor(line, arena, ticket, &first);
+
+	Assert(kind < VQ_KINDS);
+	if (desc == NULL || desc->chunk == 0)
+		return false;
+	return change_bit_in(line, first, desc, chunk_of(arena, desc), kind, ticket, by);
+}
+
 bool
 vq_line_set(VqLine *line, const VqArena *arena, VqKind kind, int64 ticket)
 {
 	return change_bit(line, arena, kind, ticket, 1);
+}
+
+bool
+vq_line_enter(VqLine *line, const VqArena *arena, VqKind kind, int64 ticket,
+			  uint32 block, uint16 offset)
+{
+	ChunkDesc  *first;
+	ChunkDesc  *desc = find_descriptor(line, arena, ticket, &first);
+	VqChunk    *chunk;
+
+	Assert(kind < VQ_KINDS);
+	if (desc == NULL || desc->chunk == 0)
+		return false;
+	chunk = chunk_of(arena, desc);
+	(void) change_bit_in(line, first, desc, chunk, kind, ticket, 1);
+	vq_mark_row_in(chunk, ticket, block, offset);
+	return true;
 }
 
 bool

@@ -70,6 +70,13 @@ extern bool vq_line_set(VqLine *line, const VqArena *arena, VqKind kind, int64 t
 extern bool vq_line_clear(VqLine *line, const VqArena *arena, VqKind kind, int64 ticket);
 extern bool vq_line_test(const VqLine *line, const VqArena *arena, VqKind kind, int64 ticket);
 
+/*
+ * Set a bit and mark where the row is (mark.h), at the price of one; false if
+ * the ticket is not reserved.
+ */
+extern bool vq_line_enter(VqLine *line, const VqArena *arena, VqKind kind, int64 ticket,
+						  uint32 block, uint16 offset);
+
 /* The lane in which ticket stands, or -1. */
 extern int	vq_line_lane(const VqLine *line, const VqArena *arena, int64 ticket);
 

@@ -53,13 +53,9 @@ vq_mark_silence(const VqLine *line, const VqArena *arena, int64 ticket, int64 se
 /* ---- rows ---- */
 
 void
-vq_mark_row(const VqLine *line, const VqArena *arena, int64 ticket, uint32 block, uint16 offset)
+vq_mark_row_in(VqChunk *chunk, int64 ticket, uint32 block, uint16 offset)
 {
-	VqChunk    *chunk = vq_line_chunk(line, arena, ticket);
 	uint32		base;
-
-	if (chunk == NULL)
-		return;
 
 	/* Two who set the base at once may mislead readers, who then find another row there. */
 	if (chunk->row_base == 0)
@@ -69,6 +65,15 @@ vq_mark_row(const VqLine *line, const VqArena *arena, int64 ticket, uint32 block
 		chunk->row[ticket % VQ_CHUNK] = 0;
 	else
 		chunk->row[ticket % VQ_CHUNK] = (block - base) << OFFSET_BITS | offset;
+}
+
+void
+vq_mark_row(const VqLine *line, const VqArena *arena, int64 ticket, uint32 block, uint16 offset)
+{
+	VqChunk    *chunk = vq_line_chunk(line, arena, ticket);
+
+	if (chunk != NULL)
+		vq_mark_row_in(chunk, ticket, block, offset);
 }
 
 bool

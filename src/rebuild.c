@@ -12,7 +12,6 @@
 #include "access/xlog.h"
 #include "due.h"
 #include "executor/tuptable.h"
-#include "mark.h"
 #include "miscadmin.h"
 #include "pending.h"
 #include "rebuild.h"
@@ -204,18 +203,14 @@ load_row(VqLine *line, const VqRow *row)
 {
 	const VqArena *arena = vq_arena();
 	int			kind = vq_row_kind(row);
+	uint32		block = ItemPointerGetBlockNumber(&row->tid);
+	uint16		offset = ItemPointerGetOffsetNumber(&row->tid);
 
 	if (line->count[VQ_TOUCHED] > 0 && vq_line_test(line, arena, VQ_TOUCHED, row->ticket))
 		return true;
-	if (!vq_line_set(line, arena, kind, row->ticket) && !vq_line_test(line, arena, kind, row->ticket))
-	{
-		if (!vq_line_reserve(line, arena, row->ticket))
-			return false;
-		vq_line_set(line, arena, kind, row->ticket);
-	}
-	vq_mark_row(line, arena, row->ticket, ItemPointerGetBlockNumber(&row->tid),
-				ItemPointerGetOffsetNumber(&row->tid));
-	return true;
+	return vq_line_enter(line, arena, kind, row->ticket, block, offset) ||
+		(vq_line_reserve(line, arena, row->ticket) &&
+		 vq_line_enter(line, arena, kind, row->ticket, block, offset));
 }
 
 static void

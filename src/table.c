@@ -160,26 +160,37 @@ get_attribute(HeapTuple tuple, TupleDesc desc, int attnum)
 	return isnull ? (Datum) 0 : value;
 }
 
+/* A name that was met before, and its number. */
+typedef struct Met
+{
+	int			number;
+	int			length;			/* 0: none yet */
+	char		name[20];
+} Met;
+
 /*
  * The name's number; the constraints let no other be.  It is likely that of the
- * row before, which *last has.
+ * row before.
  */
 static int
-number_of(Datum value, bool isnull, const char *const *names, int n, int *last)
+number_of(Datum value, bool isnull, const char *const *names, int n, Met *last)
 {
 	text	   *name;
-	int			found;
+	int			length;
 
 	if (isnull)
 		elog(ERROR, "unexpected null for one of the names from \"%s\" on", names[0]);
 	name = DatumGetTextPP(value);
-	if (parse_name(names + *last, 1, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) == 0)
-		return *last;
-	found = parse_name(names, n, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
-	if (found < 0)
+	length = VARSIZE_ANY_EXHDR(name);
+	if (length == last->length && memcmp(VARDATA_ANY(name), last->name, length) == 0)
+		return last->number;
+	last->length = 0;
+	last->number = parse_name(names, n, VARDATA_ANY(name), length);
+	if (last->number < 0)
 		elog(ERROR, "unexpected name where one from \"%s\" on was", names[0]);
-	*last = found;
-	return found;
+	strlcpy(last->name, names[last->number], sizeof(last->name));
+	last->length = length;
+	return last->number;
 }
 
 /* 0 stands for null, so the one moment that is 0 is taken for the microsecond after it. */
@@ -194,8 +205,8 @@ time_of(Datum value, bool isnull)
 void
 vq_row_of(const Datum *values, const bool *nulls, const ItemPointerData *tid, VqRow *row)
 {
-	static int	last_status = VQ_WAITING;
-	static int	last_lane = VQ_LANE_NORMAL;
+	static Met	last_status;
+	static Met	last_lane;
 
 	row->tid = *tid;
 	row->id = *DatumGetUUIDP(values[Anum_sessions_id - 1]);
@@ -224,7 +235,7 @@ vq_read_row(HeapTuple tuple, TupleDesc desc, VqRow *row)
 void
 vq_read_settings(HeapTuple tuple, TupleDesc desc, VqSettings *settings)
 {
-	static int	last_state = VQ_OPEN;
+	static Met	last_state;
 	text	   *name = DatumGetTextPP(get_attribute(tuple, desc, Anum_queues_name));
 
 	memset(settings, 0, sizeof(*settings));

@@ -374,6 +374,24 @@ do_mark(Model *m, int64 ticket, int64 second, uint32 block, uint16 offset)
 	compare_marks(m, ticket);
 }
 
+/* Set a bit and mark the row at once. */
+static void
+do_enter(Model *m, VqKind kind, int64 ticket, uint32 block, uint16 offset)
+{
+	Ticket	   *entry = m->n_tickets < MAX_TICKETS ? entry_of(m, ticket) : NULL;
+
+	if (entry == NULL && has_chunk(m, ticket))
+		return;
+	MUST(vq_line_enter(&m->line, &m->arena.arena, kind, ticket, block, offset) == (entry != NULL));
+	if (entry != NULL)
+	{
+		entry->bits |= 1u << kind;
+		entry->block = block;
+		entry->offset = offset;
+	}
+	compare_ticket(m, ticket);
+}
+
 static void
 forget_tickets(Model *m, int64 number)
 {
@@ -474,6 +492,8 @@ do_one(Model *m)
 		compare_gathered(m, lane, true, ticket, source_scaled(s, 7));
 	else if (choice < 84)
 		compare_gathered(m, kind, false, ticket, source_scaled(s, 7));
+	else if (choice < 87)
+		do_enter(m, kind, ticket, source_scaled(s, 32), 1 + source_below(s, 70));
 	else if (choice < 92)
 		do_mark(m, ticket, source_below(s, UINT64CONST(1) << 40), source_scaled(s, 32),
 				1 + source_below(s, 70));
