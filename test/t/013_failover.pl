@@ -19,7 +19,8 @@ use Test::More;
 use VqueueNode;
 use VqueueVisitors;
 
-# Nobody completes in "paced", so that its rate counts; "tight" is held by its cap.
+# Nobody completes in "paced", so that its rate counts; "tight" is held by its
+# cap.  What "burst" has used up at once it must not get anew by a change.
 my $rate = 3000;
 my $burst = 10;
 my $cap = 7;
@@ -33,6 +34,7 @@ $primary->safe_psql('postgres', qq{
 	CREATE EXTENSION vqueue;
 	SELECT vqueue.create_queue('paced', $rate, 1000000, burst => $burst);
 	SELECT vqueue.create_queue('tight', 600000, $cap);
+	SELECT vqueue.create_queue('burst', 60, 1000000, burst => 100);
 	SELECT vqueue.create_queue('still', 60, 2, state => 'paused')});
 wait_for_worker($primary);
 $primary->backup('b');
@@ -123,6 +125,27 @@ sub followed_at_once
 		$unknown++ unless $there eq "$ticket|$position";
 	}
 	is($unknown, 0, 'who was answered with remote_apply is known on the standby at once');
+	return;
+}
+
+# A session that stays connected to the standby sees queues come, change and go.
+sub follows_queues
+{
+	my ($on, $with) = @_;
+	my $reader = psql_session($with);
+	my $figures = q{SELECT queue, state, max_concurrent_users FROM vqueue.overview WHERE queue LIKE 'new%'};
+
+	is($reader->query($figures), '', 'a queue is not there yet');
+	$on->safe_psql('postgres', q{SELECT vqueue.create_queue('new', 60, 5)});
+	is($reader->query($figures), 'new|open|5', 'a queue is made');
+	is($reader->query(q{SELECT vqueue.position('new', 1) IS NULL}), 't', 'and known by its name');
+	$on->safe_psql('postgres', q{SELECT vqueue.alter_queue('new', max_concurrent_users => 7, name => 'newer'); SELECT vqueue.pause('newer')});
+	is($reader->query($figures), 'newer|paused|7', 'it is altered');
+	$reader->query(q{SELECT vqueue.position('new', 1)});
+	like($reader->error, qr/42704: queue "new" does not exist/, 'and not known by its old name');
+	$on->safe_psql('postgres', q{SELECT vqueue.drop_queue('newer')});
+	is($reader->query($figures), '', 'and dropped');
+	$reader->quit;
 	return;
 }
 
@@ -224,6 +247,7 @@ sub change_roles
 	my ($old, $new, $cut, $name) = @_;
 	my $still = $new->safe_psql('postgres', q{SELECT id FROM vqueue.sessions WHERE queue = 'still' AND position = 2});
 	my $open = psql_session($new);
+	my $undone = $old->safe_psql('postgres', q{BEGIN; SELECT ticket FROM vqueue.join('still'); ROLLBACK});
 
 	$open->query_safe('BEGIN');
 	is($open->query_safe("SELECT position FROM vqueue.poll('$still')"), '2', "$name: a transaction polls the standby");
@@ -252,7 +276,8 @@ sub change_roles
 	$open->query(q{SELECT vqueue.join('still')});
 	like($open->error, qr/ERROR:  25006:/, "$name: and may not join");
 	$open->query_safe('ROLLBACK');
-	is($open->query_safe(q{SELECT count(*) FROM vqueue.join('still', priority => 'low')}), '1', "$name: but the next one may");
+	cmp_ok($open->query_safe(q{SELECT ticket FROM vqueue.join('still', priority => 'low')}), '>', $undone,
+		"$name: but the next one may, with a ticket above all, also those rolled back");
 	$open->quit;
 	check_clean($new, 'postgres', "$name: memory is right");
 	return;
@@ -285,13 +310,19 @@ sub send_visitors
 }
 
 $primary->safe_psql('postgres', "SELECT count(*) FROM vqueue.join_many('still', " . users('a', 1, 100) . ", 'high')");
+$primary->safe_psql('postgres', "SELECT count(*) FROM vqueue.join_many('burst', " . users('a', 1, 1000) . ')');
 send_visitors($primary);
 followed_at_once($primary, $standby);
+follows_queues($primary, $standby);
 releases_go_on($primary, 'at first', qw(paced tight));
 answers_within_lag($primary, $standby);
 refuses_writers($standby);
 
 # ---- changes ----
+
+# A crowd of its own goes from server to server through all changes.
+my $storm = start_storm($primary, nodes => [ $primary, $standby ], seconds => 3600, clients => 6, queues => 2,
+	prefix => 'storm', faults => 1);
 
 foreach my $round (1 .. 2 * ($ENV{VQ_TORTURE} || 1))
 {
@@ -305,8 +336,9 @@ foreach my $round (1 .. 2 * ($ENV{VQ_TORTURE} || 1))
 	come_back($standby, $primary, $name);
 	releases_go_on($primary, "$name, standby back", qw(paced tight));
 }
+$storm->finish('a storm through all changes');
 $visitors[-1]->send_away($primary);
-$primary->safe_psql('postgres', q{SELECT vqueue.pause('paced'); SELECT vqueue.pause('tight')});
+stand_still($primary);
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 is_standby($standby, 'old primary at the end');
 
@@ -316,6 +348,9 @@ is(join('', map { $_->errors } @visitors), '', 'no visitor had an error but for 
 cmp_ok(load_ledger($primary, @visitors), '>', 1000, 'there was a crowd');
 ledger_holds($primary, 'after all changes');
 cmp_ok(count_over_rate($primary, 'postgres', 'paced', $rate), '<=', $burst, 'the rate was kept over all changes');
+cmp_ok(count_over_rate($primary, 'postgres', 'burst', 60), '<=', 100, 'and so was a burst');
+is($primary->safe_psql('postgres', q{SELECT count(served_at) >= 100 FROM vqueue.user_sessions WHERE queue_id = vqueue._queue('burst')}),
+	't', 'which had been used up');
 cmp_ok(count_over_cap($primary, 'postgres', 'tight'), '<=', $cap, 'the cap was kept by the table');
 cmp_ok(clients_inside($primary, 'tight'), '<=', $cap, 'and by what clients knew');
 cmp_ok(clients_inside($primary, 'tight'), '>', 1, 'though it was used');

@@ -29,6 +29,7 @@ our @EXPORT = qw(
   ledger_holds
   clients_inside
   releases_go_on
+  stand_still
   answers_by_table
   is_standby
   none_found
@@ -323,6 +324,16 @@ my $wrong_figures = q{
 		       (array_agg(ticket ORDER BY array_position('{vip,high,normal,low}', priority), ticket)
 		              FILTER (WHERE status = 'waiting'))[1])::text
 		  FROM vqueue.user_sessions s WHERE s.queue_id = o.id AND left_at IS NULL)};
+
+# Pause all queues, and wait until what was under way has come to its end.
+sub stand_still
+{
+	my ($node) = @_;
+
+	$node->safe_psql('postgres', 'SELECT count(vqueue.pause(queue)) FROM vqueue.overview');
+	$node->poll_query_until('postgres', "SELECT NOT EXISTS ($wrong_figures)") or die 'memory does not follow';
+	return;
+}
 
 sub answers_by_table
 {
