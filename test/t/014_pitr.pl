@@ -17,7 +17,8 @@ use Test::More;
 use VqueueNode;
 use VqueueVisitors;
 
-# Nobody completes in "paced", so that its rate counts; "tight" is held by its cap.
+# Nobody completes in "paced", so that its rate counts; "tight" is held by its
+# cap.  What "burst" has used up at once it must not get anew by a recovery.
 my $rate = 3000;
 my $burst = 10;
 my $cap = 7;
@@ -28,21 +29,27 @@ $main->safe_psql('postgres', qq{
 	CREATE EXTENSION vqueue;
 	SELECT vqueue.create_queue('paced', $rate, 1000000, burst => $burst);
 	SELECT vqueue.create_queue('tight', 600000, $cap);
-	SELECT vqueue.create_queue('still', 60, 2, state => 'paused');
-	SELECT count(*) FROM vqueue.join_many('still', } . users('a', 1, 50) . ')');
+	SELECT vqueue.create_queue('burst', 60, 1000000, burst => 100);
+	SELECT vqueue.create_queue('still', 60, 2, state => 'paused')});
+foreach my $queue (qw(still burst))
+{
+	$main->safe_psql('postgres', "SELECT count(*) FROM vqueue.join_many('$queue', " . users('a', 1, 500) . ')');
+}
 wait_for_worker($main);
 
 # ---- a crowd, a backup and some moments ----
 
 # A moment is one to recover to: by a name in the WAL or by the clock.  at is a
-# time before which all that was answered has to be there.
+# time before which all that was answered has to be there, undone a ticket that
+# was rolled back before.
 sub moment
 {
 	my ($name) = @_;
+	my $undone = $main->safe_psql('postgres', q{BEGIN; SELECT ticket FROM vqueue.join('still'); ROLLBACK});
 	my $at = $main->safe_psql('postgres', 'SELECT clock_timestamp()');
 	my $lsn = $main->safe_psql('postgres', "SELECT pg_create_restore_point('$name')") if defined $name;
 
-	return { name => $name, lsn => $lsn, at => $at };
+	return { name => $name, lsn => $lsn, at => $at, undone => $undone };
 }
 
 my $crowd = start_visitors($main, tag => 1, queues => [qw(paced tight tight)], completed => [qw(tight tight paced)]);
@@ -136,7 +143,7 @@ sub exactly_those_before
 		AND answered_before AND NOT kept}, "$name: what was answered before had committed before");
 	none_found($node, "$lines WHERE l.verb = 'joined' AND l.kept AND s.id IS NULL", "$name: who had joined is there");
 	none_found($node, "$lines WHERE l.verb = 'joined' AND NOT l.kept AND s.id IS NOT NULL", "$name: who joined later is not");
-	none_found($node, q{SELECT * FROM vqueue.sessions s WHERE queue <> 'still'
+	none_found($node, q{SELECT * FROM vqueue.sessions s WHERE queue IN ('paced', 'tight')
 		AND NOT EXISTS (SELECT FROM ledger l WHERE l.id = s.id AND l.verb = 'joined')}, "$name: nor is anybody else");
 	none_found($node, "$lines WHERE l.verb IN ('left', 'completed') AND l.xid IS NOT NULL AND NOT l.kept AND s.left_at IS NOT NULL",
 		"$name: who left later is live");
@@ -145,7 +152,7 @@ sub exactly_those_before
 
 sub go_on
 {
-	my ($node, $name) = @_;
+	my ($node, $name, $moment) = @_;
 
 	# Tickets of before, also of those rolled back.
 	my $highest = $node->safe_psql('postgres', q{
@@ -162,15 +169,20 @@ sub go_on
 		cmp_ok($node->safe_psql('postgres', "SELECT ticket FROM vqueue.join('$queue')"), '>', $ticket,
 			"$name: tickets go on above all of $queue");
 	}
+	cmp_ok($node->safe_psql('postgres', q{SELECT ticket FROM vqueue.join('still')}), '>', $moment->{undone},
+		"$name: and above one that was rolled back last");
+	my $storm = start_storm($node, seconds => 3600, clients => 6, queues => 2, prefix => 'storm');
 	my $newcomers = start_visitors($node, tag => 2, queues => [qw(paced tight tight)], completed => [qw(tight tight paced)]);
 
 	releases_go_on($node, "$name, with newcomers", qw(paced tight));
+	$storm->finish("$name, a storm after it");
 	$newcomers->send_away($node);
-	$node->safe_psql('postgres', q{SELECT vqueue.pause('paced'); SELECT vqueue.pause('tight')});
+	stand_still($node);
 	is($newcomers->errors, '', "$name: no newcomer had an error");
 	load_ledger($node, $newcomers);
 	ledger_holds($node, $name);
 	cmp_ok(count_over_rate($node, 'postgres', 'paced', $rate), '<=', $burst, "$name: the rate was kept");
+	cmp_ok(count_over_rate($node, 'postgres', 'burst', 60), '<=', 100, "$name: and no burst came twice");
 	cmp_ok(count_over_cap($node, 'postgres', 'tight'), '<=', $cap, "$name: the cap was kept by the table");
 	cmp_ok(clients_inside($node, 'tight'), '<=', $cap, "$name: and by what clients knew");
 	check_clean($node, 'postgres', "$name: memory is right with them");
@@ -195,7 +207,7 @@ foreach my $moment (@moments)
 		$places, "$name: who stood in line stands there");
 	load_kept_ledger($node, $moment);
 	exactly_those_before($node, $name);
-	go_on($node, $name);
+	go_on($node, $name, $moment);
 	$node->stop;
 	unlike(slurp_file($node->logfile), qr/PANIC|TRAP|was terminated by signal/, "$name: nothing crashed");
 }
