@@ -71,13 +71,14 @@ write_rows(const pg_uuid_t *id, const int64 *tickets, int n, int64 served_at, Vq
 /*
  * The rows are few and known by key, whatever the statistics say: an empty
  * table's would have the plan read all of it for ever.  No key comes twice,
- * so there is nothing to memoize.
+ * so there is nothing to memoize.  Users' triggers get this too, and where they
+ * read a whole table, its cost, put up so, must not have it compiled each time.
  */
 static int
 force_index_plans(void)
 {
 	static const char *const ways[] = {
-		"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_memoize"
+		"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_memoize", "jit"
 	};
 	int			level = NewGUCNestLevel();
 
