@@ -229,9 +229,14 @@ vq_end_visit(VqVisit *visit)
 	take_off(queue, VQ_RELEASED, visit->told_released, visit->n_told_released);
 	take_off(queue, VQ_ENDED, visit->told_ended, visit->n_told_ended);
 	(void) vq_trim(queue);
-	queue->failures = 0;
-	queue->retry_at = 0;
-	queue->last_error[0] = '\0';
+
+	/* Before its time only something else was done, for example tickets provided. */
+	if (now.mono >= queue->retry_at)
+	{
+		queue->failures = 0;
+		queue->retry_at = 0;
+		queue->last_error[0] = '\0';
+	}
 
 	/*
 	 * Nobody could be released though it seemed so: they are uncommitted, and

@@ -163,6 +163,14 @@ $since = make_sick_by(qq{ALTER TABLE vqueue.user_sessions ADD CONSTRAINT never
 	CHECK (NOT (queue_id = '$sick_id' AND status = 'serving')) NOT VALID});
 sick_one_fails(4, 'violates check constraint "never"', 'constraint');
 neighbours_go_on($since, 'constraint');
+
+# Many join it all the same, for whom the worker has to raise its ceiling again
+# and again.  That goes well, and is no reason to try a release before its time.
+my @failures = map {
+	$own->query_safe(q{SELECT count(*) FROM vqueue.join_many('sick', ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 5000)))});
+	$own->query_safe(q{SELECT failures FROM vqueue.overview WHERE queue = 'sick'})
+} 1 .. 6;
+is(join(' ', @failures), join(' ', sort { $a <=> $b } @failures), 'constraint: joins do not undo the back-off');
 $node->safe_psql('postgres', 'ALTER TABLE vqueue.user_sessions DROP CONSTRAINT never');
 sick_one_recovers('constraint');
 
