@@ -101,7 +101,7 @@ $node->safe_psql('postgres', q{SELECT vqueue.pause('crowd')});
 
 $node->safe_psql('postgres', qq{UPDATE vqueue.user_sessions SET status = 'left'
 	WHERE left_at IS NULL AND ticket <= 3 * $block});
-ok($node->poll_query_until('postgres', q{SELECT used < 0.95 * memory_limit FROM vqueue.memory()}),
+ok($node->poll_query_until('postgres', q{SELECT used < 0.9 * memory_limit FROM vqueue.memory()}),
 	'memory is given back when the first have left');
 my ($rc, $err) = join_block('b', 0);
 is($rc, 0, 'and others can join');
