@@ -24,7 +24,10 @@ my $dir = PostgreSQL::Test::Utils::tempdir();
 
 $node->safe_psql('postgres', qq{
 	CREATE EXTENSION vqueue;
-	SELECT count(vqueue.create_queue('q' || i, 10000000, 50)) FROM generate_series(1, $queues) i});
+	SELECT count(vqueue.create_queue('q' || i, 10000000, 50)) FROM generate_series(1, $queues) i;
+	SELECT vqueue.create_queue('filler', state => 'paused');
+	SELECT count(*) FROM vqueue.queues q, vqueue.join_many(q.name, ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 100)))
+	 WHERE q.name LIKE 'q%'});
 wait_for_worker($node);
 my $empty = $node->safe_psql('postgres', 'SELECT used FROM vqueue.memory()');
 
@@ -115,7 +118,7 @@ sub ledger_holds
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my @told = sort grep { /^[0-9a-f]{8}-/ } map { split /\n/, $_->{out} } @crowd;
 	my $table = $node->safe_psql('postgres', qq{
-		SELECT id, user_id, ticket FROM vqueue.user_sessions WHERE user_id::text LIKE '$tag%' ORDER BY id});
+		SELECT id, user_id, ticket FROM vqueue.user_sessions WHERE user_id::text ~ '^$tag.{7}-0000-0000-0000-' ORDER BY id});
 
 	cmp_ok(scalar(@told), '>', 0, "$name: some have joined");
 	return same_lines($table, join("\n", @told), "$name: exactly they are in the table");
@@ -132,20 +135,39 @@ sub all_is_right
 	return;
 }
 
-# Those who were first leave, one chunk of memory after the other: half of each line.
+# Tickets that are a chunk of memory apart fill it with few sessions.  Returns
+# how many fitted in.
+sub fill
+{
+	my ($tag) = @_;
+
+	return $node->safe_psql('postgres', qq{
+		SET client_min_messages = warning;
+		DO \$\$
+		DECLARE
+			first bigint := (SELECT coalesce(max(ticket), 0) / 1024 + 1 FROM vqueue.user_sessions WHERE queue_id = vqueue._queue('filler'));
+		BEGIN
+			FOR i IN 0 .. 999 LOOP
+				BEGIN
+					INSERT INTO vqueue.user_sessions (queue_id, user_id, ticket)
+					VALUES (vqueue._queue('filler'), ('$tag' || lpad(i::text, 31, '0'))::uuid, (first + i) * 1024);
+				EXCEPTION WHEN out_of_memory THEN
+					EXIT;
+				END;
+				COMMIT;
+			END LOOP;
+		END \$\$;
+		SELECT count(*) FROM vqueue.user_sessions WHERE queue_id = vqueue._queue('filler') AND user_id::text LIKE '$tag%'});
+}
+
+# Those who fill it leave, one by one.
 sub leaving
 {
-	my (@queues) = @_;
-	my $last = $node->safe_psql('postgres', q{SELECT max(ticket) FROM vqueue.user_sessions WHERE user_id::text LIKE 'a%'}) / 2;
-	my $sql = '';
+	my ($times) = @_;
 
-	for (my $ticket = 0; $ticket < $last; $ticket += 1024)
-	{
-		$sql .= "SELECT count(vqueue.leave(id)) FROM vqueue.user_sessions WHERE queue_id = vqueue._queue('q$_')\n"
-		  . "AND ticket BETWEEN $ticket AND $ticket + 1023 AND left_at IS NULL;\n"
-		  foreach @queues;
-	}
-	return $sql;
+	return q{SELECT vqueue.leave(id) IS NULL FROM (SELECT id FROM vqueue.user_sessions
+		WHERE left_at IS NULL AND queue_id = vqueue._queue('filler') ORDER BY ticket LIMIT 1 FOR UPDATE SKIP LOCKED) s;
+		} x $times;
 }
 
 # Lets somebody out of each queue, for whom another must come in.
@@ -164,17 +186,10 @@ sub releases_go_on
 
 # ---- until memory is full ----
 
-my $prefilled = 0;
-for (my $full = 0; !$full; $prefilled++)
-{
-	my $q = $prefilled % $queues + 1;
-	my $err;
-
-	$full = $node->psql('postgres', "SELECT count(*) FROM vqueue.join_many('q$q', "
-		  . users('a', $prefilled * 5000, $prefilled * 5000 + 4999) . ')', stderr => \$err);
-	die "memory does not get full" if $prefilled > 200;
-}
-ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM vqueue.overview WHERE serving < 50'), 'all rooms are full');
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM vqueue.overview WHERE serving < 50 AND queue LIKE 'q%'}),
+	'all rooms are full');
+my $fitted = fill('a');
+cmp_ok($fitted, '>=', 100, 'memory is full');
 
 # ---- thousands join when it is ----
 
@@ -195,7 +210,7 @@ all_is_right('rebuilt');
 
 # ---- they leave while others join ----
 
-@crowd = run_crowd('c', leaving(1 .. $queues / 2), leaving($queues / 2 + 1 .. $queues));
+@crowd = run_crowd('c', leaving($fitted / 4), leaving($fitted / 4));
 %errors = errors_of(@crowd);
 note("errors: " . join(', ', map { "$_ $errors{$_}" } sort keys %errors));
 is(join(' ', grep { !/^(53200|25P02)$/ } keys %errors), '', 'leaving: memory is all that may lack');
@@ -203,10 +218,10 @@ ledger_holds('c', 'leaving', @crowd);
 all_is_right('leaving');
 releases_go_on('leaving');
 
-# ---- when half of them have left there is room for everybody ----
+# ---- when all of them have left there is room for everybody ----
 
 $node->safe_psql('postgres', q{UPDATE vqueue.user_sessions SET status = 'left'
-	WHERE left_at IS NULL AND user_id < 'b0000000-0000-0000-0000-000000000000'});
+	WHERE left_at IS NULL AND (user_id::text ~ '^[bc].{7}-0000-0000-0000-' OR queue_id = vqueue._queue('filler'))});
 @crowd = run_crowd('d');
 is(join(' ', keys %{ { errors_of(@crowd) } }), '', 'everybody can join');
 ledger_holds('d', 'room again', @crowd);
@@ -219,11 +234,7 @@ ok($node->poll_query_until('postgres', qq{SELECT used <= $empty + $queues * 1638
 	'when all have gone memory is free but for what a queue begins with')
   or diag("empty: $empty, now: " . $node->safe_psql('postgres', 'SELECT used FROM vqueue.memory()'));
 all_is_right('empty');
-my $again = 0;
-$again++ while ($again < $prefilled - 1
-	&& $node->psql('postgres', 'SELECT count(*) FROM vqueue.join_many(\'q' . ($again % $queues + 1) . '\', '
-		  . users('e', $again * 5000, $again * 5000 + 4999) . ')') == 0);
-cmp_ok($again, '>=', $prefilled - 3, 'and takes as many as in the beginning');
+cmp_ok(fill('e'), '>=', $fitted - $queues, 'and as many fit in as in the beginning');
 all_is_right('full again');
 is(scalar(grep { $_ > 50 } map { count_over_cap($node, 'postgres', "q$_") } 1 .. $queues), 0, 'the cap was kept all the time');
 is($node->safe_psql('postgres', q{

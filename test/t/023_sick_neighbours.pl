@@ -63,8 +63,8 @@ sub neighbours_go_on
 	return cmp_ok($shortest, '>=', 100, "$name: and at their pace");
 }
 
-# Changing a table locks it, so that is done while nobody is let in there
-# anyway.  Returns when the queue began to be sick.
+# Changing a table locks it, and all queues wait: that is over when this returns
+# the time at which the queue began to be sick.
 sub make_sick_by
 {
 	my ($sql) = @_;
@@ -72,6 +72,9 @@ sub make_sick_by
 
 	$node->safe_psql('postgres', q{SELECT vqueue.pause('sick')});
 	$node->safe_psql('postgres', $sql);
+	$began = clock();
+	$node->poll_query_until('postgres', qq{SELECT count(DISTINCT queue) = 3 FROM vqueue.sessions
+		WHERE queue LIKE 'n_' AND served_at > '$began'}) or die 'the neighbours do not go on';
 	$began = clock();
 	$node->safe_psql('postgres', q{SELECT vqueue.resume('sick')});
 	return $began;
