@@ -199,7 +199,7 @@ compare_queue(Still *still, const char *queue, int *compared)
 				 "  WHERE q.name = $1 AND s.status = 'waiting')"
 				 " SELECT vqueue.position(a.id), vqueue.position($1, a.ticket), (SELECT count(*) + 1 FROM w b"
 				 "   WHERE b.lane < a.lane OR (b.lane = a.lane AND b.ticket < a.ticket))"
-				 " FROM (SELECT * FROM w ORDER BY random() LIMIT 30) a", 1, &queue);
+				 " FROM (SELECT * FROM w ORDER BY random() LIMIT 300) a", 1, &queue);
 	int			differ = 0;
 
 	*compared = PQntuples(result);
