@@ -13,6 +13,7 @@
 #include "event.h"
 #include "idmap.h"
 #include "naive.h"
+#include "naive_laws.h"
 #include "samples.h"
 #include "tap.h"
 #include "trace.h"
@@ -204,5 +205,6 @@ self_test(const char *trace_path)
 	test_violations();
 	test_against_naive();
 	test_breaches();
+	test_laws_against_naive();
 	return tap_done();
 }
