@@ -494,8 +494,11 @@ typedef struct Heard
 	int			differing;
 } Heard;
 
-/* One session's events of one kind; at is the time of what they tell, 0 if it did not happen. */
-static void
+/*
+ * One session's events of one kind; at is the time of what they tell, 0 if it did
+ * not happen.  False if something is amiss.
+ */
+static bool
 count_heard(const Book *book, Heard *heard, const Session *session, int events, int64_t at)
 {
 	int64_t		seen = session->seen_serving_at > at ? session->seen_serving_at : at;
@@ -503,17 +506,20 @@ count_heard(const Book *book, Heard *heard, const Session *session, int events, 
 	if (session->known_at != NEVER && session->known_at > seen)
 		seen = session->known_at;
 	heard->due += at != 0;
+	if (events == (at != 0))
+		return true;
 	if (events > 1)
 		heard->repeated++;
-	else if (events == 1 && at == 0)
+	else if (events == 1)
 		heard->untrue++;
-	else if (events == 0 && at != 0)
+	else if (!spans_touch(&book->away, at, seen + EVENT_PATIENCE))
+		heard->missing++;
+	else
 	{
-		if (spans_touch(&book->away, at, seen + EVENT_PATIENCE))
-			heard->excused++;
-		else
-			heard->missing++;
+		heard->excused++;
+		return true;
 	}
+	return false;
 }
 
 static void
@@ -524,14 +530,18 @@ law_events(const Case *it, Verdict *verdict)
 	Heard		ended = {0};
 	int			differing = 0;
 	int			unheard = 0;
+	int			told = 0;
 
 	for (int s = 0; s < book->n_sessions; s++)
 	{
 		const Session *session = &book->sessions[s];
 		const Row  *row = case_row(it, s);
+		bool		right;
 
-		count_heard(book, &released, session, session->released_events, row ? row->served_at : 0);
-		count_heard(book, &ended, session, session->ended_events, row ? row->left_at : 0);
+		right = count_heard(book, &released, session, session->released_events, row ? row->served_at : 0);
+		right &= count_heard(book, &ended, session, session->ended_events, row ? row->left_at : 0);
+		if (!right && told++ < 2)
+			case_tell(it, s);
 		differing += session->event_differs ||
 			(row && session->ended_events > 0 && session->ended_event_status != row->status);
 	}

@@ -9,6 +9,7 @@
  */
 #include "laws_moving.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "checks_time.h"
@@ -143,6 +144,17 @@ grew(const Case *it, const Entries *entries, const Reading *early, const Reading
 		count_entries(&entries[session->queue * LANES + lane], early->asked_at, late->answered_at);
 }
 
+static void
+tell_growth(const Case *it, const Reading *early, const Reading *late)
+{
+	if (it->silent)
+		return;
+	printf("# position %lld from %lld to %lld, then %lld from %lld to %lld\n",
+		   (long long) early->position, (long long) early->asked_at, (long long) early->answered_at,
+		   (long long) late->position, (long long) late->asked_at, (long long) late->answered_at);
+	case_tell(it, early->session);
+}
+
 /* How many positions grew; compared is how many pairs were looked at. */
 static int
 count_grown(const Case *it, const Entries *entries, int *compared)
@@ -171,7 +183,8 @@ count_grown(const Case *it, const Entries *entries, int *compared)
 			if (early->answered_at > late->asked_at)
 				continue;
 			(*compared)++;
-			grown += grew(it, entries, early, late);
+			if (grew(it, entries, early, late) && grown++ == 0)
+				tell_growth(it, early, late);
 			break;
 		}
 	}
