@@ -239,9 +239,12 @@ book_join_over(Book *book, int join, Outcome outcome, bool lost, int64_t at)
 	Session    *session;
 
 	deed_over(&asked->deed, outcome, lost, at);
-	if (outcome != COMMITTED || asked->session < 0)
+	if (asked->session < 0)
 		return;
 	session = &book->sessions[asked->session];
+	session->unsure |= outcome == UNKNOWN;
+	if (outcome != COMMITTED)
+		return;
 	if (session->known_at == NEVER)
 	{
 		session->known_at = at;

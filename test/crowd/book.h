@@ -22,7 +22,7 @@ typedef enum Outcome
 	OPEN,						/* its transaction has not ended yet */
 	COMMITTED,
 	ROLLED_BACK,
-	UNKNOWN						/* the connection was lost during the commit */
+	UNKNOWN						/* the connection, or its standby, was lost during the commit */
 } Outcome;
 
 typedef enum Verb
@@ -100,6 +100,7 @@ typedef struct Session
 	int64_t		ticket;
 	Lane		lane;			/* as first answered */
 	bool		answered;		/* by a join; else only told of by an event */
+	bool		unsure;			/* the outcome of a join of it is not known */
 	bool		differs;		/* later answers gave it another user, ticket or queue */
 	int64_t		known_at;		/* since when a committed join of it is known; NEVER: none is */
 	int64_t		served_at;		/* as first answered; 0: not yet */

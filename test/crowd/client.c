@@ -591,16 +591,23 @@ release_savepoint(Client *client)
 			client->notes[i].depth = client->depth;
 }
 
+/* What has committed is sure, unless it was not waited for. */
+static Outcome
+committed(const Client *client)
+{
+	return link_is_unsure(client->link) ? UNKNOWN : COMMITTED;
+}
+
 static void
 end_transaction(Client *client, const PGresult *result, int64_t at)
 {
-	bool		committed = strcmp(PQcmdStatus((PGresult *) result), "COMMIT") == 0;
+	bool		done = strcmp(PQcmdStatus((PGresult *) result), "COMMIT") == 0;
 
-	if (committed)
+	if (done)
 		client->storm->committed++;
 	else
 		client->storm->rolled_back++;
-	close_notes(client, 0, committed ? COMMITTED : ROLLED_BACK, false, at);
+	close_notes(client, 0, done ? committed(client) : ROLLED_BACK, false, at);
 	client->in_transaction = false;
 	client->depth = 0;
 }
@@ -634,7 +641,7 @@ take_success(Client *client, Doing doing, const PGresult *result, int64_t at)
 			break;
 	}
 	if (!client->in_transaction)
-		close_notes(client, 0, COMMITTED, false, at);
+		close_notes(client, 0, committed(client), false, at);
 }
 
 static void

@@ -240,6 +240,8 @@ static bool
 status_as_answered(const Case *it, int session, const Row *row)
 {
 	bool		explained = status_is_live(row->status);
+	bool		unsure = false;
+	bool		otherwise = false;
 	int64_t		served_at = it->book->sessions[session].served_at;
 
 	for (int t = it->first_touch[session]; t < it->first_touch[session + 1]; t++)
@@ -249,12 +251,18 @@ status_as_answered(const Case *it, int session, const Row *row)
 		if (touch->verb == V_MOVE || touch->deed.outcome == ROLLED_BACK)
 			continue;
 		if (touch->deed.outcome == UNKNOWN)
+		{
+			unsure = true;
 			explained |= status_after(touch->verb) == row->status;
+		}
 		else if (touch->status != row->status)
-			return false;
+			otherwise = true;
 		else
 			explained = true;
 	}
+	/* Who found it ended already did so only if that was sure. */
+	if (otherwise && !(unsure && status_is_live(row->status)))
+		return false;
 	return explained && (served_at == 0 || served_at == row->served_at);
 }
 
@@ -279,7 +287,9 @@ look_at_sessions(const Case *it, Losses *losses)
 			continue;
 		if (row == NULL)
 		{
-			lose_one(it, s, losses, &losses->missing);
+			/* Others may have been answered with a session that was never sure. */
+			if (!session->unsure)
+				lose_one(it, s, losses, &losses->missing);
 			continue;
 		}
 		lane = lane_of(it, s);

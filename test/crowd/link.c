@@ -20,6 +20,7 @@ struct Link
 	bool		connected;
 	bool		busy;			/* a statement is under way */
 	bool		unsent;			/* some of it is still to go out */
+	bool		unsure;			/* it was committed here, but not on a standby */
 	PostgresPollingStatusType polling;
 	int64_t		next_try;		/* steady time */
 	PGresult   *result;
@@ -27,10 +28,13 @@ struct Link
 };
 
 static void
-ignore_notice(void *arg, const char *message)
+take_notice(void *arg, const PGresult *notice)
 {
-	(void) arg;
-	(void) message;
+	Link	   *link = arg;
+	const char *message = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+
+	if (message != NULL && strstr(message, "synchronous replication") != NULL)
+		link->unsure = true;
 }
 
 static void
@@ -44,7 +48,7 @@ begin_connecting(Link *link)
 	link->next_try = steady_time() + CONNECT_PATIENCE;
 	if (link->conn == NULL)
 		die("out of memory");
-	PQsetNoticeProcessor(link->conn, ignore_notice, NULL);
+	PQsetNoticeReceiver(link->conn, take_notice, link);
 }
 
 Link *
@@ -76,6 +80,12 @@ bool
 link_is_connected(const Link *link)
 {
 	return link->connected;
+}
+
+bool
+link_is_unsure(const Link *link)
+{
+	return link->unsure;
 }
 
 const char *
@@ -130,6 +140,7 @@ link_ask(Link *link, const char *sql, int n, const char *const *params)
 	int64_t		at = wall_time();
 
 	link->busy = true;
+	link->unsure = false;
 	if (n > 0)
 		(void) PQsendQueryParams(link->conn, sql, n, NULL, params, NULL, NULL, 0);
 	else

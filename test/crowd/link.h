@@ -32,6 +32,12 @@ extern void link_close(Link *link);
 
 extern bool link_is_ready(const Link *link);	/* connected, and nothing is under way */
 extern bool link_is_connected(const Link *link);
+
+/*
+ * The last answer came with the warning that a cancel ended the wait for a standby:
+ * it has committed, but will be lost with the primary.
+ */
+extern bool link_is_unsure(const Link *link);
 extern const char *link_complaint(const Link *link);	/* about the last loss */
 
 /* Ask; the link must be ready.  Returns when it was sent. */
