@@ -95,7 +95,8 @@ sub random_pid
 	return $pids[ rand @pids ];
 }
 
-# The server is dead, but its processes may take a moment to see it.
+# The server is dead, but those who were just about to connect may take a moment
+# to see it.
 sub start_again
 {
 	my $tries = 10 * $PostgreSQL::Test::Utils::timeout_default;
@@ -103,18 +104,21 @@ sub start_again
 	until ($node->start(fail_ok => 1))
 	{
 		die 'the server does not start' if $tries-- == 0;
+		$node->kill9;
 		select(undef, undef, undef, 0.1);
 	}
 	return;
 }
 
-# As when a machine ends.
-sub kill_all
+# With all its children, as when a machine ends; or alone, and they find out by
+# themselves, in the middle of whatever they do.
+sub kill_postmaster
 {
+	my ($with_children) = @_;
 	my @pids = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
 
 	$node->kill9;
-	kill('KILL', @pids);
+	kill('KILL', @pids) if $with_children;
 	foreach my $pid (@pids)
 	{
 		my $tries = 10 * $PostgreSQL::Test::Utils::timeout_default;
@@ -129,14 +133,13 @@ my %faults = (
 	'kill -9 of a client\'s backend' => sub { kill('KILL', random_pid("backend_type = 'client backend'")) },
 	'kill -9 of the worker' => sub { kill('KILL', worker_pid($node)) },
 	'kill -9 of the launcher' => sub { kill('KILL', launcher_pid($node)) },
-	'kill -9 of the postmaster and all its children' => \&kill_all,
+	'kill -9 of the postmaster and all its children' => sub { kill_postmaster(1) },
 	'an immediate stop' => sub { $node->stop('immediate'); start_again() },
 	'a restart' => sub { $node->restart });
 if ($rounds > 6)
 {
 	$faults{'kill -9 of any process'} = sub { kill('KILL', random_pid('true')) };
-	# Its children find out by themselves, in the middle of whatever they do.
-	$faults{'kill -9 of the postmaster alone'} = sub { $node->kill9; start_again() };
+	$faults{'kill -9 of the postmaster alone'} = sub { kill_postmaster(0) };
 }
 
 # ---- after each fault ----
