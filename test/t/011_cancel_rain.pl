@@ -22,7 +22,9 @@ srand($seed);
 
 my $longer = $ENV{VQ_TORTURE} ? 10 * $ENV{VQ_TORTURE} : 1;
 my $rate = 6000;
-my $node = new_vqueue_node('main', conf => "restart_after_crash = on\nmax_connections = 60");
+# Where something has been left behind that others wait for, an end.
+my $patience = $PostgreSQL::Test::Utils::timeout_default;
+my $node = new_vqueue_node('main', conf => "restart_after_crash = on\nmax_connections = 60\nstatement_timeout = ${patience}s");
 
 $node->safe_psql('postgres', qq{
 	CREATE EXTENSION vqueue;
@@ -70,8 +72,8 @@ my %statements = (
 	'rows deleted by hand' => "DELETE FROM vqueue.user_sessions WHERE id IN $some[0]",
 	'rows written by hand' => q{INSERT INTO vqueue.user_sessions (queue_id, user_id)
 		SELECT vqueue._queue('big'), gen_random_uuid() FROM generate_series(1, 2000)},
-	'rebuild' => 'SELECT vqueue.rebuild()',
-	'check' => 'SELECT count(*) FROM vqueue.check()',
+	'rebuild' => 'SELECT vqueue.rebuild() FROM generate_series(1, 20)',
+	'check' => 'SELECT count(c) FROM generate_series(1, 10), LATERAL (SELECT vqueue.check() AS c OFFSET 0) l',
 	'queues made and dropped' => q{
 		DO $$ BEGIN
 			FOR i IN 1 .. 30 LOOP
