@@ -81,11 +81,11 @@ SQL
 
 sub start_load
 {
-	my (@how) = @_;
+	my ($rounds) = @_;
 
 	return IPC::Run::start(
 		[
-			'pgbench', '-n', '-c', '3', @how, '-f', "$dir/crowd.sql\@9", '-f', "$dir/operator.sql\@1",
+			'pgbench', '-n', '-c', '3', '-t', $rounds, '-f', "$dir/crowd.sql\@9", '-f', "$dir/operator.sql\@1",
 			'-h', $first->host, '-p', $first->port, 'postgres'
 		],
 		'<', \'', '>', "$dir/load.out", '2>', "$dir/load.err");
@@ -93,7 +93,7 @@ sub start_load
 
 # ---- the second server begins to follow in the middle of it ----
 
-my $load = start_load('-t', 100 * $rounds);
+my $load = start_load(100 * $rounds);
 $first->safe_psql('postgres', q{
 	CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.ticket_ceilings, vqueue.user_sessions,
 	    vqueue.queues (id, tenant_id, name, description, max_concurrent_users, release_rate_per_minute,
@@ -142,12 +142,26 @@ $first->safe_psql('postgres', q{
 	DELETE FROM vqueue.user_sessions WHERE queue_id = vqueue._queue('still') AND ticket % 100 = 1;
 	SELECT vqueue.release('still', 5)});
 $second->safe_psql('postgres', 'ALTER SUBSCRIPTION vqueue DISABLE');
-$load = start_load('-t', 30 * $rounds);
+$load = start_load(30 * $rounds);
 $load->finish;
 $second->safe_psql('postgres', 'ALTER SUBSCRIPTION vqueue ENABLE');
 same_on_both('caught up');
 
 # ---- the first server is killed under load, and the second takes over ----
+
+# A storm of clients that go where they find a server; the second one does not
+# let them in before it has taken over.  Their own table is replicated with ours.
+$first->safe_psql('postgres', 'CREATE ROLE crowd SUPERUSER LOGIN');
+$second->safe_psql('postgres', 'CREATE ROLE crowd SUPERUSER NOLOGIN; CREATE TABLE storm_orders (id uuid PRIMARY KEY)');
+my $storm;
+{
+	local $ENV{PGUSER} = 'crowd';
+	$storm = start_storm($first, nodes => [ $first, $second ], seconds => 600, queues => 2, clients => 8, settings => 0, faults => 1);
+}
+$first->poll_query_until('postgres', q{SELECT to_regclass('storm_orders') IS NOT NULL}) or die 'no storm';
+$first->safe_psql('postgres', 'ALTER PUBLICATION vqueue ADD TABLE storm_orders');
+$second->safe_psql('postgres', 'ALTER SUBSCRIPTION vqueue REFRESH PUBLICATION');
+$second->wait_for_subscription_sync($first, 'vqueue');
 
 # From here on what is acknowledged is on both.
 $first->safe_psql('postgres', q{ALTER SYSTEM SET synchronous_standby_names = 'vqueue'});
@@ -164,14 +178,13 @@ my @clients = map {
 		[ 'psql', '-XAtq', '-d', $first->connstr('postgres'), '-f', "$dir/joins.sql" ],
 		'<', \'', '>', "$dir/told.$_", '2>', "$dir/told_errors.$_")
 } 1 .. 2;
-$load = start_load('-T', $PostgreSQL::Test::Utils::timeout_default);
 ok($first->poll_query_until('postgres', 'SELECT count(*) > ' . 200 * $rounds . q{ FROM vqueue.user_sessions WHERE user_name = 'told'}),
 	'clients join under load');
 check_clean($second, 'postgres', 'memory follows meanwhile');
 is($first->safe_psql('postgres', q{SELECT count(*) FROM vqueue.join_many('slow', } . users('c', 1, 20) . q{) WHERE status = 'serving'}),
 	'20', 'the slow queue has just let in as many as may come at once');
 $first->stop('immediate');
-$_->finish foreach ($load, @clients);
+$_->finish foreach @clients;
 
 $second->safe_psql('postgres', $_) foreach (
 	'ALTER SUBSCRIPTION vqueue DISABLE',
@@ -192,7 +205,7 @@ foreach my $line (map { split /\n/, slurp_file("$dir/told.$_") } 1 .. 2)
 }
 my %there = map { $_ => 1 } split /\n/,
   $second->safe_psql('postgres', q{SELECT id, ticket FROM vqueue.user_sessions WHERE user_name = 'told'});
-cmp_ok(scalar(keys %told), '>=', 200, 'joins were acknowledged until the end');
+cmp_ok(scalar(keys %told), '>=', 200 * $rounds, 'joins were acknowledged until the end');
 is(scalar(grep { !$there{$_} } keys %told), 0, 'and all of them are on the second server, with their tickets');
 cmp_ok($second->safe_psql('postgres', q{SELECT ceiling FROM vqueue.ticket_ceilings WHERE queue_id = vqueue._queue('still')}), '>=', $highest,
 	'which knows how far tickets were issued, rolled back ones too');
@@ -201,7 +214,7 @@ fails_with($second, 'postgres', q{SELECT vqueue.join('hall')}, '55000', qr/close
 
 # ---- the second server lets in ----
 
-$second->safe_psql('postgres', 'SELECT vqueue.open(queue) FROM vqueue.overview');
+$second->safe_psql('postgres', q{SELECT vqueue.open(queue) FROM vqueue.overview; ALTER ROLE crowd LOGIN});
 ok($second->poll_query_until('postgres', q{SELECT bool_and(serving = max_concurrent_users) FROM vqueue.overview WHERE queue IN ('hall', 'still')}),
 	'opened, the rooms fill up');
 $second->safe_psql('postgres', q{SELECT count(vqueue.complete(id)) FROM vqueue.sessions WHERE queue IN ('hall', 'still') AND status = 'serving'});
@@ -223,6 +236,8 @@ ok($second->poll_query_until('postgres', q{SELECT count(served_at) > 20 FROM vqu
 cmp_ok(count_over_rate($second, 'postgres', 'slow', 60), '<=', 20, 'without a second burst');
 is($second->safe_psql('postgres', q{SELECT coalesce(estimated_wait < interval '1 min', false) FROM vqueue.overview WHERE queue = 'past'}), 't',
 	'old releases are not a debt');
+
+$storm->finish('over the change');
 
 # ---- tickets: above all earlier ones, and again after a crash ----
 
