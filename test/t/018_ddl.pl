@@ -230,11 +230,19 @@ crowd_is_there('d', 5000, 'after commands that failed');
 $node->safe_psql('postgres', q{CREATE ROLE owner CREATEDB; GRANT owner TO CURRENT_USER; ALTER DATABASE d OWNER TO owner});
 $node->safe_psql('postgres', q{CREATE ROLE visitor LOGIN; GRANT visitor TO owner});
 $node->safe_psql('d', 'GRANT USAGE ON SCHEMA vqueue TO visitor; GRANT EXECUTE ON FUNCTION vqueue.join TO visitor');
-my $guest = psql_session($node, 'd');
-$guest->query_safe(q{SET SESSION AUTHORIZATION visitor; BEGIN; SELECT status FROM vqueue.join('busy')});
-$crowd = pgbench_crowd($node, 'd', "SET ROLE visitor;\nSELECT status FROM vqueue.join('busy');\n");
+
+# The worker is a superuser's process, which the owner may not terminate.
+my $guest;
+{
+	local $ENV{PGUSER} = 'visitor';
+
+	$guest = psql_session($node, 'd');
+	$guest->query_safe(q{BEGIN; SELECT status FROM vqueue.join('busy')});
+	$crowd = pgbench_crowd($node, 'd', "SELECT status FROM vqueue.join('busy');\n");
+}
 releases_go_on('d', 'a crowd comes');
-ddl('postgres', 'DROP DATABASE d WITH (FORCE)', 'DROP DATABASE WITH (FORCE) under load');
+ddl('postgres', "SET ROLE owner;\nDROP DATABASE d WITH (FORCE)", 'DROP DATABASE WITH (FORCE) under load');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname = 'd'}), '0', 'it is gone');
 like($crowd->finish, qr/terminat|connection|does not exist/, 'the crowd is sent away');
 $guest->abandon;
 $copiers[1]->quit;
