@@ -23,6 +23,9 @@
 /* How long to wait for another's rebuild where this transaction cannot do it, in seconds. */
 #define BUILD_PATIENCE 60
 
+/* How long CREATE EXTENSION waits for who empties or builds memory, in milliseconds. */
+#define EMPTY_PATIENCE 1000
+
 /* Below this share of live rows the index of live sessions is the shorter way. */
 #define LIVE_SHARE 0.2
 
@@ -374,21 +377,53 @@ vq_ready(void)
 	return db;
 }
 
+/* Take all queues out of memory as the one who builds, though there is nothing to build from. */
+static void
+build_nothing(VqDatabase *db, VqLineState then)
+{
+	PG_ENSURE_ERROR_CLEANUP(give_up_building, PointerGetDatum(db));
+	{
+		vq_forget_queues(db);
+		set_line_state(db, then);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(give_up_building, PointerGetDatum(db));
+}
+
 void
 vq_begin_empty(void)
 {
 	VqDatabase *db = vq_database();
 
-	/*
-	 * Dropped by this very transaction: to everybody else the old extension is
-	 * there until we commit, and so are its lines.  The commit of the drop has
-	 * them built anew.
-	 */
-	if (pg_atomic_read_u32(&db->line_state) == VQ_READY)
-		return;
+	for (int waited = 0; waited < EMPTY_PATIENCE; waited++)
+	{
+		uint32		state = VQ_STALE;
+
+		if (pg_atomic_compare_exchange_u32(&db->line_state, &state, VQ_BUILDING))
+			break;
+
+		/*
+		 * Dropped by this very transaction: to everybody else the old
+		 * extension is there until we commit, and so are its lines.  The
+		 * commit of the drop has them built anew.
+		 */
+		if (state == VQ_READY)
+			return;
+
+		/* A worker is leaving; or somebody builds who waits for our locks, in vain. */
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(1000L);
+	}
 	vq_void_pending();
-	vq_forget_queues(db);
-	set_line_state(db, VQ_READY);
+	build_nothing(db, VQ_READY);
+}
+
+void
+vq_end_empty(VqDatabase *db)
+{
+	uint32		state = VQ_STALE;
+
+	if (pg_atomic_compare_exchange_u32(&db->line_state, &state, VQ_BUILDING))
+		build_nothing(db, VQ_STALE);
 }
 
 void

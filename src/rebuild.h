@@ -21,6 +21,13 @@ extern VqDatabase *vq_ready(void);
 /* The tables have just been created by this transaction: there is nothing to build from. */
 extern void vq_begin_empty(void);
 
+/*
+ * The tables are not there: take the lines out of memory.  Not if they are
+ * ready, as then a transaction that we cannot see yet has created the tables
+ * and may be using them.
+ */
+extern void vq_end_empty(VqDatabase *db);
+
 /* Have memory built anew, whatever it is now. */
 extern void vq_demand_rebuild(void);
 

@@ -247,8 +247,6 @@ vq_forget_queues(VqDatabase *db)
 		vq_forget_queue(queues[i]);
 	pfree(queues);
 	pg_atomic_fetch_add_u64(&db->names_version, 1);
-	pg_atomic_write_u32(&db->line_state, VQ_STALE);
-	ConditionVariableBroadcast(&db->changed);
 }
 
 void

@@ -510,7 +510,7 @@ leave_database(void)
 	db = vq_known_database(MyDatabaseId);
 	if (db != NULL)
 	{
-		vq_forget_queues(db);
+		vq_end_empty(db);
 		SpinLockAcquire(&db->mutex);
 		db->installed = false;
 		SpinLockRelease(&db->mutex);

@@ -19,7 +19,7 @@ my $patience = $PostgreSQL::Test::Utils::timeout_default;
 my $node = new_vqueue_node('main', conf => q{
 max_worker_processes = 16
 max_prepared_transactions = 4
-log_lock_waits = on
+log_min_messages = debug1
 });
 
 # Joins, is let in or not, and goes.
@@ -168,6 +168,37 @@ foreach my $end (qw(COMMIT ROLLBACK))
 	$node->safe_psql('d', 'DROP EXTENSION vqueue CASCADE');
 }
 ok($node->poll_query_until('watch', "SELECT queues = $queues FROM vqueue.memory()"), 'all of their queues leave memory');
+
+# ---- CREATE EXTENSION in a long transaction, as a migration or a restore is ----
+
+# The launcher has a look at the new database meanwhile.  Its worker does not
+# see the extension yet, and must leave what the transaction has in memory.
+# The launcher passes over templates.
+$node->safe_psql('postgres', 'CREATE DATABASE fresh IS_TEMPLATE true');
+foreach my $end (qw(ROLLBACK COMMIT))
+{
+	my $session = psql_session($node, 'fresh');
+	my $offset = -s $node->logfile;
+
+	$session->query_safe(q{BEGIN; CREATE EXTENSION vqueue; SELECT vqueue.create_queue('q', state => 'paused');
+		SELECT count(*) FROM vqueue.join_many('q', } . users('a', 1, 10) . ')');
+	if ($end eq 'ROLLBACK')
+	{
+		# The launcher looks at all databases when somebody wakes it up.
+		$node->safe_psql('postgres', 'ALTER DATABASE fresh IS_TEMPLATE false');
+		$node->safe_psql('d', 'CREATE EXTENSION vqueue');
+		$node->wait_for_log(qr/starting background worker process "vqueue worker for database fresh".*background worker "vqueue worker" \(PID \d+\) exited with exit code 0/s,
+			$offset);
+	}
+	is($session->query_safe(q{SELECT count(*), max(position) FROM vqueue.join_many('q', } . users('b', 1, 10) . ')'),
+		'10|20', 'the transaction goes on');
+	$session->query_safe($end);
+	$session->quit;
+}
+check_clean($node, 'fresh', 'all is right when it has committed');
+positions_right($node, 'fresh', 'with all positions');
+ok(wait_for_worker($node, 'fresh'), 'and a worker comes');
+$node->safe_psql('postgres', 'DROP DATABASE fresh');
 
 # ---- databases, with the worker busy ----
 
