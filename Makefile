@@ -61,7 +61,7 @@ endif
 # It builds and runs in a temporary copy of this tree and leaves nothing behind
 # but the installed packages and extension.
 
-.PHONY: help deps test demo bench
+.PHONY: help deps test torture demo bench
 help:
 	@echo 'make               build the extension'
 	@echo 'make install       install it (PG_CONFIG=... chooses the server)'
@@ -70,6 +70,7 @@ help:
 	@echo 'make indent        lay out the sources as pgindent does'
 	@echo 'make deps          install the packages that building and testing need'
 	@echo 'make test          deps, build, install, every kind of test (PARTS="unit regress ..." for some)'
+	@echo 'make torture       the same with the long forms of tests that have one, for 20 minutes'
 	@echo 'make demo          the same, then replay an hour of real web traffic into a waiting room'
 	@echo 'make bench         the same, then measure'
 
@@ -79,6 +80,10 @@ deps:
 test:
 	@test/tools/install-packages.sh test
 	@test/tools/with-build.sh test/tools/run-tests.sh $(PARTS)
+
+torture:
+	@test/tools/install-packages.sh test
+	@test/tools/with-build.sh test/tools/run-torture.sh
 
 demo:
 	@test/tools/install-packages.sh build

@@ -3,7 +3,7 @@
 # run-tests.sh [PART...]
 #		Runs the tests of an installed vqueue in its built source tree.
 #
-# The parts are unit, regress, isolation, tap, pgtap, fuzz, hostile, sanitized, crowd
+# The parts are unit, regress, isolation, tap, pgtap, fuzz, hostile, crowd, sanitized
 # and demo; without an argument all are run, in this order.  REGRESS and ISOLATION in
 # the environment choose single tests of these parts, as they do for make installcheck.  Output is shown as it comes.  The last
 # line is "N passed, N failed", counting the single tests of all parts.  A part
@@ -12,7 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 shopt -s nullglob
 
-all_parts=(unit regress isolation tap pgtap fuzz hostile sanitized crowd demo)
+all_parts=(unit regress isolation tap pgtap fuzz hostile crowd sanitized demo)
 PG_CONFIG=${PG_CONFIG:-pg_config}
 export PG_CONFIG
 fuzz_seconds=${FUZZ_SECONDS:-5}

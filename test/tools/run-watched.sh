@@ -67,6 +67,7 @@ one_part()
 
 passed=0
 failed=0
+left_out=()
 
 # Count a part by its last line, or by its TAP lines.
 count()
@@ -88,7 +89,7 @@ count()
 for part in "$@"; do
 	left=$((deadline - SECONDS))
 	if [ "$left" -lt 5 ]; then
-		echo "# $tool: no time is left for $part"
+		left_out+=("$part")
 		continue
 	fi
 	echo "# $tool: $part"
@@ -116,6 +117,9 @@ for part in "$@"; do
 	fi
 done
 
+if [ ${#left_out[@]} -gt 0 ]; then
+	echo "# $tool: no time was left for ${left_out[*]}"
+fi
 if "$here/show-reports.sh" "$dir" "$tool"; then
 	passed=$((passed + 1))
 else
