@@ -176,7 +176,7 @@ vqueue_release(PG_FUNCTION_ARGS)
 				 errmsg("number of sessions %d is out of range", n),
 				 errdetail("From 1 to %d can be released by hand.", MAX_BY_HAND),
 				 errhint("Call the function again for more.")));
-	queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &id);
+	(void) vq_queue_of(PG_GETARG_TEXT_PP(0), &id);
 	vq_lock_against_drop(&id);
 	queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &id);
 	vq_settings_of(queue, &settings);

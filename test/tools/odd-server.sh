@@ -28,8 +28,9 @@ mkdir -p "$dir/reports" "$dir/tree"
 
 case $tool in
 	asan)
+		# PostgreSQL's -fwrapv would hide overflows from the sanitizer.
 		options=(with_llvm=no
-			COPT="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -DUSE_ASSERT_CHECKING=1")
+			COPT="-O1 -g -fno-wrapv -fno-omit-frame-pointer -fsanitize=address,undefined -DUSE_ASSERT_CHECKING=1")
 		gcc -shared -fPIC -O1 -DREPORTS="\"$dir/reports\"" -o "$dir/asan-preload.so" "$here/asan-preload.c"
 		libasan=$(readlink -f "$(gcc -print-file-name=libasan.so)")
 		run="env LD_PRELOAD='$libasan $dir/asan-preload.so'"
