@@ -10,55 +10,17 @@
 
 #include "access/xact.h"
 #include "due.h"
-#include "mark.h"
 #include "miscadmin.h"
+#include "op.h"
 #include "pending.h"
 #include "roster.h"
 #include "table.h"
 #include "utils/memutils.h"
 
-/* Operations applied under one hold of a queue's lock, so that readers get in between. */
-#define OPS_A_LOCK 1024
-
 /* How long to wait for another's commit callback, in milliseconds. */
 #define CLEAR_PATIENCE 1000
 
-typedef enum OpType
-{
-	OP_NONE,					/* undone */
-	OP_ADD,						/* a bit that was set when the change was made */
-	OP_REMOVE,					/* a bit to be cleared after the commit */
-	OP_QUEUE,					/* settings to be put in place */
-	OP_QUEUE_GONE,
-	OP_CEILING,
-	OP_NAMES,
-	OP_STALE,
-	OP_CREATED,					/* the extension */
-	OP_DROPPED
-} OpType;
-
-typedef struct Op
-{
-	VqQueue    *queue;			/* NULL where it concerns the database */
-	union
-	{
-		int64		ticket;		/* ADD, REMOVE */
-		int64		ceiling;	/* CEILING */
-		VqSettings *settings;	/* QUEUE; in TopTransactionContext */
-	}			u;
-	VqNow		taken;			/* ADD with VQ_PAID: when the token was taken */
-	ItemPointerData row;		/* ADD: where its row is, once written */
-	SubTransactionId subid;
-	int			previous;		/* the operation before it of any type above REMOVE, or -1 */
-	uint8		type;
-	uint8		kind;
-	uint8		flags;
-	bool		set:1;			/* ADD: this operation set the bit; QUEUE: made the queue */
-	bool		held:1;			/* ADD: this operation set HELD */
-	bool		raised:1;		/* CEILING: by our own hand */
-} Op;
-
-static Op  *ops = NULL;			/* in TopTransactionContext; NULL outside of changes */
+static VqOp *ops = NULL;		/* in TopTransactionContext; NULL outside of changes */
 static int	n_ops = 0;
 static int	max_ops = 0;
 static int	n_unconfirmed = 0;
@@ -85,21 +47,21 @@ vq_reserve_ops(int n)
 	if (ops == NULL)
 	{
 		max_ops = Max(n, 16);
-		ops = MemoryContextAlloc(TopTransactionContext, max_ops * sizeof(Op));
+		ops = MemoryContextAlloc(TopTransactionContext, max_ops * sizeof(VqOp));
 	}
 	else
 	{
 		int			wanted = Max(n_ops + n, max_ops * 2);
 
-		ops = repalloc_huge(ops, wanted * sizeof(Op));
+		ops = repalloc_huge(ops, wanted * sizeof(VqOp));
 		max_ops = wanted;
 	}
 }
 
-static Op *
-append_op(OpType type, VqQueue *queue)
+static VqOp *
+append_op(VqOpType type, VqQueue *queue)
 {
-	Op		   *op = &ops[n_ops++];
+	VqOp	   *op = &ops[n_ops++];
 
 	memset(op, 0, sizeof(*op));
 	op->type = type;
@@ -114,8 +76,8 @@ append_op(OpType type, VqQueue *queue)
 	return op;
 }
 
-static Op *
-append_db_op(OpType type)
+static VqOp *
+append_db_op(VqOpType type)
 {
 	vq_reserve_ops(1);
 	(void) vq_database();
@@ -146,7 +108,7 @@ vq_lock_queue(VqQueue *queue, const pg_uuid_t *id)
 void
 vq_add_bit(VqQueue *queue, VqKind kind, int64 ticket, int flags, VqNow now)
 {
-	Op		   *op = append_op(OP_ADD, queue);
+	VqOp	   *op = append_op(OP_ADD, queue);
 
 	op->kind = kind;
 	op->flags = flags;
@@ -160,34 +122,13 @@ vq_add_bit(VqQueue *queue, VqKind kind, int64 ticket, int flags, VqNow now)
 
 /* ---- undoing ---- */
 
-static void
-make_stale(VqDatabase *db)
-{
-	uint32		ready = VQ_READY;
-
-	pg_atomic_compare_exchange_u32(&db->line_state, &ready, VQ_STALE);
-}
-
 /* Caller holds the queue's lock.  Never fails. */
 static void
-undo_op(Op *op)
+undo_op(VqOp *op)
 {
-	VqQueue    *queue = op->queue;
-
-	if (op->type == OP_ADD)
-	{
-		if (op->set)
-			vq_line_clear(&queue->line, vq_arena(), op->kind, op->u.ticket);
-		if (op->held)
-			vq_line_clear(&queue->line, vq_arena(), VQ_HELD, op->u.ticket);
-		if (op->flags & VQ_PAID)
-			vq_pacer_give_back(&queue->pacer, op->taken, 1);
-		if (op->flags & VQ_UNCONFIRMED)
-			n_unconfirmed--;
-	}
-	else if (op->type == OP_CEILING && queue->nascent)
-		queue->ceiling = 0;		/* too low is safe: it is raised again */
-	op->type = OP_NONE;
+	if (op->type == OP_ADD && (op->flags & VQ_UNCONFIRMED))
+		n_unconfirmed--;
+	vq_undo_op(op);
 }
 
 /* Undo the last operations down to first, the latest first. */
@@ -207,7 +148,7 @@ undo_ops(int first)
 			/* Memory began empty for a table that is not there. */
 			if (ops[i--].type == OP_CREATED)
 			{
-				make_stale(vq_database());
+				vq_make_stale(vq_database());
 				vq_wake_worker(vq_database());
 			}
 			continue;
@@ -257,12 +198,12 @@ vq_drop_unconfirmed(int mark)
 /* ---- noting ---- */
 
 /* The reservation that a written row confirms, if there is one. */
-static Op *
+static VqOp *
 find_unconfirmed(VqQueue *queue, VqKind kind, int64 ticket)
 {
 	for (int tried = 0; n_unconfirmed > 0 && tried < n_ops; tried++)
 	{
-		Op		   *op;
+		VqOp	   *op;
 
 		if (confirm_next >= n_ops)
 			confirm_next = 0;
@@ -307,7 +248,7 @@ bool
 vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
 			const ItemPointerData *row, int flags, bool within_cap)
 {
-	Op		   *op = find_unconfirmed(queue, kind, ticket);
+	VqOp	   *op = find_unconfirmed(queue, kind, ticket);
 	VqNow		now;
 
 	if (op != NULL)
@@ -366,7 +307,7 @@ vq_note_ticket(VqQueue *queue, int64 ticket)
 void
 vq_note_remove(VqQueue *queue, VqKind kind, int64 ticket, int flags)
 {
-	Op		   *op;
+	VqOp	   *op;
 
 	vq_reserve_ops(1);
 	op = append_op(OP_REMOVE, queue);
@@ -379,7 +320,7 @@ void
 vq_note_queue(VqQueue *queue, const VqSettings *settings, bool made)
 {
 	VqSettings *copy = MemoryContextAlloc(TopTransactionContext, sizeof(VqSettings));
-	Op		   *op;
+	VqOp	   *op;
 
 	*copy = *settings;
 	vq_reserve_ops(1);
@@ -406,7 +347,7 @@ vq_note_queue_gone(VqQueue *queue)
 void
 vq_note_ceiling(VqQueue *queue, int64 ceiling, bool raised)
 {
-	Op		   *op;
+	VqOp	   *op;
 
 	vq_reserve_ops(1);
 	op = append_op(OP_CEILING, queue);
@@ -495,153 +436,6 @@ vq_label_of(VqQueue *queue, char *name, pg_uuid_t *tenant)
 	LWLockRelease(&queue->lock);
 }
 
-/* ---- applying, after the commit: nothing here may fail ---- */
-
-static void
-apply_settings(VqQueue *queue, const VqSettings *settings, VqNow now)
-{
-	queue->build = pg_atomic_read_u64(&vq_database()->build);
-	if (!queue->nascent && settings->version < queue->settings.version)
-		return;
-	queue->gone = false;		/* deleted and inserted again by one transaction */
-	if (!queue->nascent && settings->state != queue->settings.state)
-		queue->state_news = true;
-	queue->nascent = false;
-	queue->settings = *settings;
-	vq_pacer_configure(&queue->pacer, now, settings->rate_per_minute, vq_burst(settings));
-}
-
-static void
-apply_session(Op *op, bool building, VqNow now)
-{
-	VqQueue    *queue = op->queue;
-	VqLine	   *line = &queue->line;
-	int64		ticket = op->u.ticket;
-
-	queue->moved = true;
-	if (op->type == OP_ADD)
-	{
-		/*
-		 * Set already, unless our own earlier step has just cleared it.  If it
-		 * is gone for another reason, somebody saw our commit and went on from
-		 * there before we got here.
-		 */
-		if (!op->set)
-			vq_line_set(line, vq_arena(), op->kind, ticket);
-		if (op->held)
-			vq_line_clear(line, vq_arena(), VQ_HELD, ticket);
-		vq_mark_row(line, vq_arena(), ticket, ItemPointerGetBlockNumberNoCheck(&op->row),
-					ItemPointerGetOffsetNumberNoCheck(&op->row));
-		if (op->kind == VQ_INSIDE && (op->flags & (VQ_PAID | VQ_ANNOUNCE)))
-		{
-			vq_ring_add(&queue->released, now, 1);
-			queue->released_total++;
-		}
-		if (op->flags & VQ_ANNOUNCE)
-			vq_line_set(line, vq_arena(), VQ_RELEASED, ticket);
-		return;
-	}
-	vq_line_clear(line, vq_arena(), op->kind, ticket);
-	if (op->kind == VQ_INSIDE)
-		vq_ring_add(&queue->departed, now, 1);
-	if (op->flags & VQ_ANNOUNCE)
-		vq_line_set(line, vq_arena(), VQ_ENDED, ticket);
-	if (building)
-		vq_line_set(line, vq_arena(), VQ_TOUCHED, ticket);
-}
-
-static void
-apply_queue_op(Op *op, bool building, VqNow now)
-{
-	VqQueue    *queue = op->queue;
-
-	switch ((OpType) op->type)
-	{
-		case OP_ADD:
-			if (op->flags & VQ_UNCONFIRMED)
-				undo_op(op);
-			else
-				apply_session(op, building, now);
-			break;
-		case OP_REMOVE:
-			apply_session(op, building, now);
-			break;
-		case OP_QUEUE:
-			apply_settings(queue, op->u.settings, now);
-			break;
-		case OP_QUEUE_GONE:
-			queue->gone = true;
-			queue->settings.version = 0;
-			queue->ceiling = 0;
-			queue->build = pg_atomic_read_u64(&vq_database()->build);
-			break;
-		case OP_CEILING:
-			queue->ceiling = Max(queue->ceiling, op->u.ceiling);
-			if (!op->raised)
-				queue->next_ticket = Max(queue->next_ticket, op->u.ceiling + 1);
-			break;
-		default:
-			break;
-	}
-}
-
-static void
-apply_database_op(Op *op, VqDatabase *db)
-{
-	switch ((OpType) op->type)
-	{
-		case OP_CREATED:
-			SpinLockAcquire(&db->mutex);
-			db->wanted = true;
-			SpinLockRelease(&db->mutex);
-			vq_wake_launcher();
-			break;
-		case OP_STALE:
-		case OP_DROPPED:
-			make_stale(db);
-			vq_wake_worker(db);
-			break;
-		default:
-			break;
-	}
-}
-
-static void
-apply_ops(void)
-{
-	VqDatabase *db = vq_database();
-	VqNow		now = vq_now();
-	bool		building = pg_atomic_read_u32(&db->line_state) == VQ_BUILDING;
-	bool		names = false;
-	bool		ceilings = false;
-
-	for (int i = 0; i < n_ops;)
-	{
-		VqQueue    *queue = ops[i].queue;
-		int			stop = Min(n_ops, i + OPS_A_LOCK);
-
-		if (queue == NULL)
-		{
-			names |= ops[i].type != OP_NONE;
-			apply_database_op(&ops[i++], db);
-			continue;
-		}
-		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
-		for (; i < stop && ops[i].queue == queue; i++)
-		{
-			names |= ops[i].type == OP_QUEUE || ops[i].type == OP_QUEUE_GONE;
-			ceilings |= ops[i].type == OP_CEILING;
-			apply_queue_op(&ops[i], building, now);
-		}
-		vq_call_worker(queue, vq_next_due(queue, now, true));
-		LWLockRelease(&queue->lock);
-	}
-	if (names)
-		pg_atomic_fetch_add_u64(&db->names_version, 1);
-	if (ceilings)
-		ConditionVariableBroadcast(&db->changed);
-}
-
 /* ---- callbacks ---- */
 
 static void
@@ -664,7 +458,7 @@ at_transaction_end(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_COMMIT:
-			apply_ops();
+			vq_apply_ops(ops, n_ops);
 			forget_ops();
 			break;
 		case XACT_EVENT_ABORT:

@@ -1,0 +1,186 @@
+/*
+ * apply.c
+ *		What becomes of the operations that a transaction has noted.
+ *
+ * After the commit nothing may fail: all that can was done when they were noted.
+ */
+#include "postgres.h"
+
+#include "due.h"
+#include "mark.h"
+#include "op.h"
+#include "pending.h"
+#include "roster.h"
+#include "table.h"
+
+void
+vq_make_stale(VqDatabase *db)
+{
+	uint32		ready = VQ_READY;
+
+	pg_atomic_compare_exchange_u32(&db->line_state, &ready, VQ_STALE);
+}
+
+void
+vq_undo_op(VqOp *op)
+{
+	VqQueue    *queue = op->queue;
+
+	if (op->type == OP_ADD)
+	{
+		if (op->set)
+			vq_line_clear(&queue->line, vq_arena(), op->kind, op->u.ticket);
+		if (op->held)
+			vq_line_clear(&queue->line, vq_arena(), VQ_HELD, op->u.ticket);
+		if (op->flags & VQ_PAID)
+			vq_pacer_give_back(&queue->pacer, op->taken, 1);
+	}
+	else if (op->type == OP_CEILING && queue->nascent)
+		queue->ceiling = 0;		/* too low is safe: it is raised again */
+	op->type = OP_NONE;
+}
+
+static void
+apply_settings(VqQueue *queue, const VqSettings *settings, VqNow now)
+{
+	queue->build = pg_atomic_read_u64(&vq_database()->build);
+	if (!queue->nascent && settings->version < queue->settings.version)
+		return;
+	queue->gone = false;		/* deleted and inserted again by one transaction */
+	if (!queue->nascent && settings->state != queue->settings.state)
+		queue->state_news = true;
+	queue->nascent = false;
+	queue->settings = *settings;
+	vq_pacer_configure(&queue->pacer, now, settings->rate_per_minute, vq_burst(settings));
+}
+
+static void
+apply_session(VqOp *op, bool building, VqNow now)
+{
+	VqQueue    *queue = op->queue;
+	VqLine	   *line = &queue->line;
+	int64		ticket = op->u.ticket;
+
+	queue->moved = true;
+	if (op->type == OP_ADD)
+	{
+		/*
+		 * Set already, unless our own earlier step has just cleared it.  If it
+		 * is gone for another reason, somebody saw our commit and went on from
+		 * there before we got here.
+		 */
+		if (!op->set)
+			vq_line_set(line, vq_arena(), op->kind, ticket);
+		if (op->held)
+			vq_line_clear(line, vq_arena(), VQ_HELD, ticket);
+		vq_mark_row(line, vq_arena(), ticket, ItemPointerGetBlockNumberNoCheck(&op->row),
+					ItemPointerGetOffsetNumberNoCheck(&op->row));
+		if (op->kind == VQ_INSIDE && (op->flags & (VQ_PAID | VQ_ANNOUNCE)))
+		{
+			vq_ring_add(&queue->released, now, 1);
+			queue->released_total++;
+		}
+		if (op->flags & VQ_ANNOUNCE)
+			vq_line_set(line, vq_arena(), VQ_RELEASED, ticket);
+		return;
+	}
+	vq_line_clear(line, vq_arena(), op->kind, ticket);
+	if (op->kind == VQ_INSIDE)
+		vq_ring_add(&queue->departed, now, 1);
+	if (op->flags & VQ_ANNOUNCE)
+		vq_line_set(line, vq_arena(), VQ_ENDED, ticket);
+	if (building)
+		vq_line_set(line, vq_arena(), VQ_TOUCHED, ticket);
+}
+
+static void
+apply_queue_op(VqOp *op, bool building, VqNow now)
+{
+	VqQueue    *queue = op->queue;
+
+	switch ((VqOpType) op->type)
+	{
+		case OP_ADD:
+			if (op->flags & VQ_UNCONFIRMED)
+				vq_undo_op(op);
+			else
+				apply_session(op, building, now);
+			break;
+		case OP_REMOVE:
+			apply_session(op, building, now);
+			break;
+		case OP_QUEUE:
+			apply_settings(queue, op->u.settings, now);
+			break;
+		case OP_QUEUE_GONE:
+			queue->gone = true;
+			queue->settings.version = 0;
+			queue->ceiling = 0;
+			queue->build = pg_atomic_read_u64(&vq_database()->build);
+			break;
+		case OP_CEILING:
+			queue->ceiling = Max(queue->ceiling, op->u.ceiling);
+			if (!op->raised)
+				queue->next_ticket = Max(queue->next_ticket, op->u.ceiling + 1);
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+apply_database_op(VqOp *op, VqDatabase *db)
+{
+	switch ((VqOpType) op->type)
+	{
+		case OP_CREATED:
+			SpinLockAcquire(&db->mutex);
+			db->wanted = true;
+			SpinLockRelease(&db->mutex);
+			vq_wake_launcher();
+			break;
+		case OP_STALE:
+		case OP_DROPPED:
+			vq_make_stale(db);
+			vq_wake_worker(db);
+			break;
+		default:
+			break;
+	}
+}
+
+void
+vq_apply_ops(VqOp *ops, int n)
+{
+	VqDatabase *db = vq_database();
+	VqNow		now = vq_now();
+	bool		building = pg_atomic_read_u32(&db->line_state) == VQ_BUILDING;
+	bool		names = false;
+	bool		ceilings = false;
+
+	for (int i = 0; i < n;)
+	{
+		VqQueue    *queue = ops[i].queue;
+		int			stop = Min(n, i + OPS_A_LOCK);
+
+		if (queue == NULL)
+		{
+			names |= ops[i].type != OP_NONE;
+			apply_database_op(&ops[i++], db);
+			continue;
+		}
+		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+		for (; i < stop && ops[i].queue == queue; i++)
+		{
+			names |= ops[i].type == OP_QUEUE || ops[i].type == OP_QUEUE_GONE;
+			ceilings |= ops[i].type == OP_CEILING;
+			apply_queue_op(&ops[i], building, now);
+		}
+		vq_call_worker(queue, vq_next_due(queue, now, true));
+		LWLockRelease(&queue->lock);
+	}
+	if (names)
+		pg_atomic_fetch_add_u64(&db->names_version, 1);
+	if (ceilings)
+		ConditionVariableBroadcast(&db->changed);
+}
