@@ -87,7 +87,10 @@ look_up_relations(void)
 		table_close(rel, AccessShareLock);
 	}
 
-	/* Only now, as opening a table may have been cancelled; and not if something changed meanwhile. */
+	/*
+	 * Only now, as opening a table may have been cancelled; and not if something changed
+	 * meanwhile.
+	 */
 	relations_known = !lookup_disturbed;
 	return true;
 }
@@ -418,7 +421,10 @@ vq_fetch_session_at(const ItemPointerData *tid, const pg_uuid_t *id, VqRow *row)
 	Buffer		buffer;
 	bool		found = false;
 
-	/* The rows read by a transaction with one snapshot are the index's matter, and predicate locks are too. */
+	/*
+	 * The rows read by a transaction with one snapshot are the index's matter, and predicate locks
+	 * are too.
+	 */
 	if (IsolationUsesXactSnapshot())
 		return false;
 	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);
