@@ -58,7 +58,8 @@ is($source->safe_psql('postgres', q{SELECT count(*) FROM vqueue.join_many('once'
 # Busy rooms go on at once where they are restored, so of their sessions we ask who they are.
 my $queues = q{SELECT 'queue', q::text FROM (SELECT id, tenant_id, name, description, max_concurrent_users, release_rate_per_minute,
 		burst, max_waiting, is_active, created_at FROM vqueue.queues) q
-	UNION ALL SELECT 'tenant', t::text FROM (SELECT id, name, domain FROM vqueue.tenants) t};
+	UNION ALL SELECT 'tenant', t::text FROM (SELECT id, name, domain FROM vqueue.tenants) t
+	UNION ALL SELECT 'secret', s::text FROM vqueue.secrets s};
 my $busy = q{(SELECT id FROM vqueue.queues WHERE name LIKE 'busy%')};
 my $tables = qq{$queues
 	UNION ALL SELECT 'standing', s::text FROM vqueue.user_sessions s WHERE queue_id NOT IN $busy
@@ -95,12 +96,23 @@ $source->stop('immediate');
 
 # ---- what must be true of a restored database ----
 
+# Everybody is known by the id they have, whichever key it was made with.
+sub answers_all
+{
+	my ($db, $how) = @_;
+
+	is($target->safe_psql($db, q{SELECT count(*) FROM vqueue.sessions s, vqueue.status(s.id) p
+		WHERE p.ticket <> s.ticket OR p.user_id <> s.user_id OR p.queue <> s.queue}), '0', "$how: everybody gets an answer");
+	return;
+}
+
 sub check_restored
 {
 	my ($db, $how) = @_;
 
 	same_lines($target->safe_psql($db, $tables), $wanted, "$how: all rows are as before");
 	same_lines($target->safe_psql($db, $remembered), $wanted_places, "$how: all places are as before");
+	answers_all($db, $how);
 	ok(wait_for_worker($target, $db), "$how: there is a worker");
 	check_clean($target, $db, "$how: memory is right");
 	return;
@@ -176,8 +188,9 @@ check_restored('cleaned', 'cleaned');
 
 # Rooms of both, side by side.
 make_database('merged', $install, $own);
-$target->command_ok([ 'pg_restore', '-e', '--data-only', '-t', 'tenants', '-t', 'queues', '-t', 'ticket_ceilings', '-t', 'user_sessions',
+$target->command_ok([ 'pg_restore', '-e', '--data-only', '-t', 'tenants', '-t', 'secrets', '-t', 'queues', '-t', 'ticket_ceilings', '-t', 'user_sessions',
 	'-d', 'merged', "$dir/data" ], 'data only, where other rooms are');
+answers_all('merged', 'merged, with other rooms');
 is($target->safe_psql('merged', q{SELECT waiting, serving FROM vqueue.overview WHERE queue = 'own'}), '1|1', 'those stay as they were');
 $target->safe_psql('merged', q{SELECT vqueue.drop_queue('own', true)});
 check_restored('merged', 'merged');
@@ -186,12 +199,12 @@ start_storm($target, db => 'merged', seconds => 3 * ($ENV{VQ_TORTURE} || 1), pre
 
 # ---- where the same rooms are already: refused, and no room is changed ----
 
-# Rooms and sessions; new tenants may be added where a restore goes on after errors.
+# Rooms and sessions; tenants and the key may come where a restore goes on after errors.
 sub rooms_of
 {
 	my ($db) = @_;
 
-	return join("\n", grep { !/^tenant/ } split /\n/, $target->safe_psql($db, "$tables; $remembered"));
+	return join("\n", grep { !/^(?:tenant|secret)/ } split /\n/, $target->safe_psql($db, "$tables; $remembered"));
 }
 
 sub refused
@@ -206,6 +219,7 @@ sub refused
 		$target->command_checks_all([ 'pg_restore', @$options, '--data-only', '-d', $db, "$dir/tables" ], 1,
 			[qr/^$/], [$pattern], "$what: refused");
 		same_lines(rooms_of($db), $before, "$what: no room has changed");
+		answers_all($db, $what);
 		check_clean($target, $db, "$what: memory is right");
 	}
 	return;

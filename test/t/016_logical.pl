@@ -6,7 +6,7 @@
 # the state of a queue is not published, and is "closed" there until somebody
 # opens the queue.  On the first server:
 #
-#   CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.ticket_ceilings, vqueue.user_sessions,
+#   CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.secrets, vqueue.ticket_ceilings, vqueue.user_sessions,
 #       vqueue.queues (id, tenant_id, name, description, max_concurrent_users, release_rate_per_minute,
 #                      burst, max_waiting, version, created_at, updated_at);
 #
@@ -95,7 +95,7 @@ sub start_load
 
 my $load = start_load(100 * $rounds);
 $first->safe_psql('postgres', q{
-	CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.ticket_ceilings, vqueue.user_sessions,
+	CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.secrets, vqueue.ticket_ceilings, vqueue.user_sessions,
 	    vqueue.queues (id, tenant_id, name, description, max_concurrent_users, release_rate_per_minute,
 	                   burst, max_waiting, version, created_at, updated_at)});
 $second->safe_psql('postgres', q{
@@ -114,6 +114,7 @@ my $tables = q{
 	SELECT 'queue', q::text FROM (SELECT id, tenant_id, name, description, max_concurrent_users, release_rate_per_minute,
 		burst, max_waiting, version, created_at, updated_at FROM vqueue.queues) q
 	UNION ALL SELECT 'tenant', t::text FROM vqueue.tenants t
+	UNION ALL SELECT 'secret', s::text FROM vqueue.secrets s
 	UNION ALL SELECT 'session', s::text FROM vqueue.user_sessions s ORDER BY 1, 2};
 
 # Both servers have the same once the first one stands still.
