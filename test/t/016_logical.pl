@@ -255,5 +255,6 @@ check_clean($second, 'postgres', 'memory is right at the end');
 is($second->safe_psql('postgres', q{SELECT count(*) FROM vqueue.health() WHERE status <> 'ok'}), '0', 'health finds nothing');
 
 $second->stop;
+unlike(slurp_file($second->logfile), qr/the waiting lines are not ready/, 'nobody had to wait for memory in vain');
 unlike(slurp_file($_->logfile), qr/PANIC|TRAP|was terminated by signal/, $_->name . ': nothing crashed') foreach ($first, $second);
 done_testing();
