@@ -5,9 +5,10 @@
 #
 # The parts are unit, regress, isolation, tap, pgtap, fuzz, hostile, crowd, sanitized
 # and demo; without an argument all are run, in this order.  REGRESS and ISOLATION in
-# the environment choose single tests of these parts, as they do for make installcheck.  Output is shown as it comes.  The last
-# line is "N passed, N failed", counting the single tests of all parts.  A part
-# that ran no test, or that failed without saying which, counts as one failure.
+# the environment choose single tests of these parts, as they do for make installcheck.
+# Output is shown as it comes.  The last line is "N passed, N failed", counting the
+# single tests of all parts.  A part that ran no test, or that failed without saying
+# which, counts as one failure.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 shopt -s nullglob
