@@ -85,7 +85,7 @@ sub start_load
 
 	return IPC::Run::start(
 		[
-			'pgbench', '-n', '-c', '3', '-t', $rounds, '-f', "$dir/crowd.sql\@9", '-f', "$dir/operator.sql\@1",
+			'pgbench', '-n', '-c', '3', '-t', $rounds, '-f', "$dir/crowd.sql\@5", '-f', "$dir/operator.sql\@5",
 			'-h', $first->host, '-p', $first->port, 'postgres'
 		],
 		'<', \'', '>', "$dir/load.out", '2>', "$dir/load.err");
