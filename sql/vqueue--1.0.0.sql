@@ -167,14 +167,18 @@ COMMENT ON FUNCTION vqueue._disarm_foreign_key() IS
 SELECT vqueue._disarm_foreign_key();
 
 /*
- * Session ids carry their ticket, sealed by this key, so that a poll need not
- * search an index.  An id sealed by another key still is found by the index.
+ * Session ids carry their ticket, sealed by a key, so that a poll need not
+ * search an index.  The oldest key counts, so that one that is restored, or
+ * replicated, comes before the one that CREATE EXTENSION made.  An id sealed by
+ * another key still is found by the index.
  */
 CREATE TABLE vqueue.secrets (
-    name        text PRIMARY KEY,
-    value       bytea NOT NULL
+    name        text NOT NULL,
+    made_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    value       bytea NOT NULL,
+    PRIMARY KEY (name, made_at)
 );
-COMMENT ON TABLE vqueue.secrets IS 'internal: keys that nobody but the extension may read';
+COMMENT ON TABLE vqueue.secrets IS 'internal: keys that nobody but the extension may read; the oldest of a name counts';
 INSERT INTO vqueue.secrets (name, value)
 SELECT 'ids', substr(sha256(string_agg(uuid_send(gen_random_uuid()), '')), 1, 16)
   FROM generate_series(1, 4);
@@ -252,20 +256,6 @@ $$;
 COMMENT ON FUNCTION vqueue._merge_ceiling() IS
     'internal: a restored or replicated ceiling raises the one that its queue has here, and never lowers it';
 
-CREATE FUNCTION vqueue._merge_secret() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    UPDATE vqueue.secrets SET value = NEW.value WHERE name = NEW.name;
-    IF FOUND THEN
-        RETURN NULL;
-    END IF;
-    RETURN NEW;
-END
-$$;
-COMMENT ON FUNCTION vqueue._merge_secret() IS
-    'internal: a restored secret takes the place of the one that CREATE EXTENSION made';
-
 CREATE TRIGGER session_before BEFORE INSERT OR UPDATE OR DELETE ON vqueue.user_sessions
     FOR EACH ROW EXECUTE FUNCTION vqueue._session_before();
 CREATE TRIGGER session_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.user_sessions
@@ -282,8 +272,6 @@ CREATE TRIGGER ceiling_before BEFORE INSERT OR UPDATE ON vqueue.ticket_ceilings
     FOR EACH ROW EXECUTE FUNCTION vqueue._merge_ceiling();
 CREATE TRIGGER ceiling_after AFTER INSERT OR UPDATE ON vqueue.ticket_ceilings
     FOR EACH ROW EXECUTE FUNCTION vqueue._ceiling_after();
-CREATE TRIGGER secret_before BEFORE INSERT ON vqueue.secrets
-    FOR EACH ROW EXECUTE FUNCTION vqueue._merge_secret();
 CREATE TRIGGER secret_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.secrets
     FOR EACH STATEMENT EXECUTE FUNCTION vqueue._table_changed();
 CREATE TRIGGER tenant_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.tenants
@@ -298,7 +286,6 @@ ALTER TABLE vqueue.queues ENABLE ALWAYS TRIGGER queue_after;
 ALTER TABLE vqueue.queues ENABLE ALWAYS TRIGGER queue_truncate;
 ALTER TABLE vqueue.ticket_ceilings ENABLE ALWAYS TRIGGER ceiling_before;
 ALTER TABLE vqueue.ticket_ceilings ENABLE ALWAYS TRIGGER ceiling_after;
-ALTER TABLE vqueue.secrets ENABLE ALWAYS TRIGGER secret_before;
 ALTER TABLE vqueue.secrets ENABLE ALWAYS TRIGGER secret_after;
 ALTER TABLE vqueue.tenants ENABLE ALWAYS TRIGGER tenant_after;
 

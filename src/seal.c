@@ -7,8 +7,8 @@
  * hides the last six: a mark of the queue and the ticket.  As tickets differ,
  * so do the ids of a queue, even where time and random bits should meet.
  *
- * The key is a row of vqueue.secrets, so that a dump, a standby or a replica
- * that takes over has it too.  Ids of another key are found by the index.
+ * The key is the oldest row of vqueue.secrets, so that a dump, a standby or a
+ * replica that takes over has it too.  Ids of another key are found by the index.
  */
 #include "postgres.h"
 

@@ -53,7 +53,7 @@ enum
 	Anum_ceilings_ceiling = 2,
 
 	Anum_secrets_name = 1,
-	Anum_secrets_value = 2,
+	Anum_secrets_value = 3,
 
 	Anum_sessions_id = 1,
 	Anum_sessions_queue_id,
@@ -167,7 +167,7 @@ extern char *vq_fetch_tenant_name(const pg_uuid_t *id); /* NULL if there is none
 extern bool vq_fetch_queue_name(const pg_uuid_t *tenant_id, const char *name, pg_uuid_t *id);
 extern bool vq_fetch_queue(const pg_uuid_t *id, VqSettings *settings);
 
-/* A secret of so many bytes, by the latest snapshot; false if there is none. */
+/* The oldest secret of a name, of so many bytes, by the latest snapshot; false if there is none. */
 extern bool vq_fetch_secret(const char *name, void *key, Size length);
 
 extern char *vq_uuid_text(const pg_uuid_t *id);

@@ -105,10 +105,19 @@ SELECT status FROM vqueue.poll(:'s5');
 INSERT INTO vqueue.secrets SELECT * FROM kept;
 SELECT vqueue.position(:'s1'), vqueue.position(:'s4') > 3, vqueue.position(:'s5') > 3;
 
--- a restored key takes the place of that of this installation
-INSERT INTO vqueue.secrets VALUES ('ids', substr(sha256('restored'), 1, 16));
-SELECT count(*), bool_and(value = substr(sha256('restored'), 1, 16)) FROM vqueue.secrets;
+-- a restored key is older, and comes before that of this installation
+INSERT INTO vqueue.secrets VALUES ('ids', '2001-01-01', substr(sha256('restored'), 1, 16));
 SELECT vqueue.position(:'s1');
+SELECT id AS s6 FROM vqueue.join('found') \gset
+DELETE FROM vqueue.secrets WHERE made_at = '2001-01-01';
+BEGIN;
+SELECT vqueue.position(:'s1'), vqueue.position(:'s3');
+SELECT pg_temp.searches() AS before \gset
+SELECT vqueue.position(:'s1'), vqueue.position(:'s3');
+SELECT pg_temp.searches() - :before AS searches;
+SELECT vqueue.position(:'s6') > 3;
+SELECT pg_temp.searches() - :before AS searches;
+COMMIT;
 
 SELECT count(*) FROM vqueue.check();
 SELECT vqueue.drop_queue('found', true);

@@ -69,7 +69,7 @@ $holder->query_safe(q{BEGIN; SELECT status FROM vqueue.leave((SELECT id FROM vqu
 	WHERE user_id = 'b0000000-0000-0000-0000-000000000001'))});
 $node->safe_psql('postgres', q{SELECT vqueue.resume('held')});
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 4 FROM vqueue.user_sessions
-	WHERE user_id::text LIKE 'b%' AND status = 'serving'}), 'those behind one who is leaving are let in');
+	WHERE user_id::text LIKE 'b0000000%' AND status = 'serving'}), 'those behind one who is leaving are let in');
 $holder->query_safe('COMMIT');
 ok(waiting('held', 0), 'and he is gone');
 check_clean($node, 'postgres', 'memory is right after locks');

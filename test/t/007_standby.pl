@@ -115,7 +115,7 @@ is($standby->safe_psql('postgres', 'SELECT queue, ticket, position FROM vqueue.s
 
 # Tickets up to the end of the primary, and one client that stays connected.
 my $last = $primary->safe_psql('postgres', "SELECT max(ticket) FROM vqueue.join_many('lanes', " . users('d', 1, 40) . ')');
-$primary->safe_psql('postgres', q{DELETE FROM vqueue.user_sessions WHERE user_id::text LIKE 'd%' AND ticket > (SELECT max(ticket) - 5 FROM vqueue.user_sessions)});
+$primary->safe_psql('postgres', q{DELETE FROM vqueue.user_sessions WHERE user_id::text LIKE 'd0000000%' AND ticket > (SELECT max(ticket) - 5 FROM vqueue.user_sessions)});
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 my $client = psql_session($standby);
 my $mine = $client->query_safe(q{SELECT id FROM vqueue.sessions WHERE queue = 'lanes' AND position = 2});

@@ -29,8 +29,9 @@ plan skip_all => 'libfaketime is not installed (Debian: faketime)' unless define
 # See there why.
 my $waits = PostgreSQL::Test::Utils::tempdir() . '/unfaked_waits.so';
 chomp(my $cc = qx(pg_config --cc));
-plan skip_all => 'no C compiler'
-  unless system("$cc -Wall -shared -fPIC -o '$waits' '$FindBin::RealBin/unfaked_waits.c' -ldl") == 0;
+plan skip_all => 'no C compiler' unless system("$cc --version > /dev/null 2>&1") == 0;
+system("$cc -Wall -Werror -shared -fPIC -o '$waits' '$FindBin::RealBin/unfaked_waits.c' -ldl") == 0
+  or die 'unfaked_waits.c does not compile';
 
 my $hour = 3600;
 my $rounds = $ENV{VQ_TORTURE} ? 10 * $ENV{VQ_TORTURE} : 1;

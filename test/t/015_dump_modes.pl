@@ -59,7 +59,7 @@ is($source->safe_psql('postgres', q{SELECT count(*) FROM vqueue.join_many('once'
 my $queues = q{SELECT 'queue', q::text FROM (SELECT id, tenant_id, name, description, max_concurrent_users, release_rate_per_minute,
 		burst, max_waiting, is_active, created_at FROM vqueue.queues) q
 	UNION ALL SELECT 'tenant', t::text FROM (SELECT id, name, domain FROM vqueue.tenants) t
-	UNION ALL SELECT 'secret', s::text FROM vqueue.secrets s};
+	UNION ALL SELECT 'secret', s::text FROM (SELECT * FROM vqueue.secrets ORDER BY made_at LIMIT 1) s};
 my $busy = q{(SELECT id FROM vqueue.queues WHERE name LIKE 'busy%')};
 my $tables = qq{$queues
 	UNION ALL SELECT 'standing', s::text FROM vqueue.user_sessions s WHERE queue_id NOT IN $busy
@@ -225,7 +225,7 @@ sub refused
 	return;
 }
 
-refused('tables', qr/duplicate key value violates unique constraint "(tenants|queues)_pkey"/, 'the same rooms');
+refused('tables', qr/duplicate key value violates unique constraint "(tenants|queues|secrets)_pkey"/, 'the same rooms');
 make_database('named', $install, q{INSERT INTO vqueue.tenants (name) VALUES ('third'); SELECT vqueue.create_queue('busy1', 600, 1)},
 	q{SELECT status FROM vqueue.join('busy1')});
 refused('named', qr/duplicate key value violates unique constraint "queues_tenant_id_name_key"/, 'a room of the same name');

@@ -114,7 +114,7 @@ my $tables = q{
 	SELECT 'queue', q::text FROM (SELECT id, tenant_id, name, description, max_concurrent_users, release_rate_per_minute,
 		burst, max_waiting, version, created_at, updated_at FROM vqueue.queues) q
 	UNION ALL SELECT 'tenant', t::text FROM vqueue.tenants t
-	UNION ALL SELECT 'secret', s::text FROM vqueue.secrets s
+	UNION ALL SELECT 'secret', s::text FROM (SELECT * FROM vqueue.secrets ORDER BY made_at LIMIT 1) s
 	UNION ALL SELECT 'session', s::text FROM vqueue.user_sessions s ORDER BY 1, 2};
 
 # Both servers have the same once the first one stands still.

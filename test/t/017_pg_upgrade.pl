@@ -135,7 +135,7 @@ my $places = q{SELECT s.id, vqueue._position(s.queue_id, s.ticket) FROM vqueue.u
 my $tables = q{
 	SELECT 'queue', q::text FROM vqueue.queues q
 	UNION ALL SELECT 'tenant', t::text FROM vqueue.tenants t
-	UNION ALL SELECT 'secret', s::text FROM vqueue.secrets s
+	UNION ALL SELECT 'secret', s::text FROM (SELECT * FROM vqueue.secrets ORDER BY made_at LIMIT 1) s
 	UNION ALL SELECT 'ceiling', c::text FROM vqueue.ticket_ceilings c
 	UNION ALL SELECT 'session', s::text FROM vqueue.user_sessions s ORDER BY 1, 2};
 my $log_end = -s $old->logfile;
