@@ -256,6 +256,17 @@ $$;
 COMMENT ON FUNCTION vqueue._merge_ceiling() IS
     'internal: a restored or replicated ceiling raises the one that its queue has here, and never lowers it';
 
+CREATE FUNCTION vqueue._merge_secret() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE WHEN NOT EXISTS (SELECT FROM vqueue.secrets AS s WHERE s.name = NEW.name AND s.made_at = NEW.made_at)
+                THEN NEW END;
+END
+$$;
+COMMENT ON FUNCTION vqueue._merge_secret() IS
+    'internal: a restored secret that is there already is left alone';
+
 CREATE TRIGGER session_before BEFORE INSERT OR UPDATE OR DELETE ON vqueue.user_sessions
     FOR EACH ROW EXECUTE FUNCTION vqueue._session_before();
 CREATE TRIGGER session_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.user_sessions
@@ -272,6 +283,8 @@ CREATE TRIGGER ceiling_before BEFORE INSERT OR UPDATE ON vqueue.ticket_ceilings
     FOR EACH ROW EXECUTE FUNCTION vqueue._merge_ceiling();
 CREATE TRIGGER ceiling_after AFTER INSERT OR UPDATE ON vqueue.ticket_ceilings
     FOR EACH ROW EXECUTE FUNCTION vqueue._ceiling_after();
+CREATE TRIGGER secret_before BEFORE INSERT ON vqueue.secrets
+    FOR EACH ROW EXECUTE FUNCTION vqueue._merge_secret();
 CREATE TRIGGER secret_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.secrets
     FOR EACH STATEMENT EXECUTE FUNCTION vqueue._table_changed();
 CREATE TRIGGER tenant_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.tenants
@@ -286,6 +299,7 @@ ALTER TABLE vqueue.queues ENABLE ALWAYS TRIGGER queue_after;
 ALTER TABLE vqueue.queues ENABLE ALWAYS TRIGGER queue_truncate;
 ALTER TABLE vqueue.ticket_ceilings ENABLE ALWAYS TRIGGER ceiling_before;
 ALTER TABLE vqueue.ticket_ceilings ENABLE ALWAYS TRIGGER ceiling_after;
+ALTER TABLE vqueue.secrets ENABLE ALWAYS TRIGGER secret_before;
 ALTER TABLE vqueue.secrets ENABLE ALWAYS TRIGGER secret_after;
 ALTER TABLE vqueue.tenants ENABLE ALWAYS TRIGGER tenant_after;
 

@@ -107,6 +107,7 @@ SELECT vqueue.position(:'s1'), vqueue.position(:'s4') > 3, vqueue.position(:'s5'
 
 -- a restored key is older, and comes before that of this installation
 INSERT INTO vqueue.secrets VALUES ('ids', '2001-01-01', substr(sha256('restored'), 1, 16));
+INSERT INTO vqueue.secrets VALUES ('ids', '2001-01-01', substr(sha256('restored'), 1, 16));
 SELECT vqueue.position(:'s1');
 SELECT id AS s6 FROM vqueue.join('found') \gset
 DELETE FROM vqueue.secrets WHERE made_at = '2001-01-01';
