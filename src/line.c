@@ -365,14 +365,37 @@ vq_line_test(const VqLine *line, const VqArena *arena, VqKind kind, int64 ticket
 int
 vq_line_lane(const VqLine *line, const VqArena *arena, int64 ticket)
 {
-	VqChunk    *chunk = vq_line_chunk(line, arena, ticket);
+	ChunkDesc  *first;
+	ChunkDesc  *desc = find_descriptor(line, arena, ticket, &first);
 
-	for (int lane = 0; chunk != NULL && lane < VQ_LANES; lane++)
+	/* The words of lanes in which nobody stands are not even touched. */
+	for (int lane = 0; desc != NULL && lane < VQ_LANES; lane++)
 	{
-		if ((*word_of(chunk, lane, ticket) & mask_of(ticket)) != 0)
+		if (desc->count[lane] > 0 &&
+			(*word_of(chunk_of(arena, desc), lane, ticket) & mask_of(ticket)) != 0)
 			return lane;
 	}
 	return -1;
+}
+
+void
+vq_line_expect(const VqLine *line, const VqArena *arena, int64 ticket)
+{
+	ChunkDesc  *first;
+	ChunkDesc  *desc = find_descriptor(line, arena, ticket, &first);
+	VqChunk    *chunk;
+
+	if (desc == NULL || desc->chunk == 0)
+		return;
+	chunk = chunk_of(arena, desc);
+	__builtin_prefetch(&chunk->row[ticket % VQ_CHUNK]);
+	__builtin_prefetch(&chunk->stamp[ticket % VQ_CHUNK], 1);
+	__builtin_prefetch(chunk->block);
+	for (int lane = 0; lane < VQ_LANES; lane++)
+	{
+		if (desc->count[lane] > 0)
+			__builtin_prefetch(word_of(chunk, lane, ticket));
+	}
 }
 
 /* ---- rank and select ---- */

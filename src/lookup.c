@@ -49,8 +49,12 @@ remembered_place(const pg_uuid_t *id, ItemPointerData *tid)
 		return false;
 	LWLockAcquire(&queue->lock, LW_SHARED);
 	if (vq_is_queue(queue, &memo[unsealed.queue % MEMO_SIZE].id))
-		known = vq_marked_row(&queue->line, vq_arena(), whole_ticket(queue, unsealed.ticket),
-							  &block, &offset);
+	{
+		int64		ticket = whole_ticket(queue, unsealed.ticket);
+
+		vq_line_expect(&queue->line, vq_arena(), ticket);
+		known = vq_marked_row(&queue->line, vq_arena(), ticket, &block, &offset);
+	}
 	LWLockRelease(&queue->lock);
 	if (known)
 		ItemPointerSet(tid, block, offset);

@@ -12,6 +12,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "miscadmin.h"
+#include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "table.h"
@@ -366,15 +367,31 @@ vq_fetch_session(const pg_uuid_t *id, Snapshot snapshot, VqRow *row)
 #define RECENT_BUFFERS 16384
 static Buffer *recent_buffers = NULL;
 
+/* Have what will be read of a row brought near, if its block is where it was. */
+static void
+expect_row(const ItemPointerData *tid)
+{
+	Buffer		buffer;
+	char	   *page;
+
+	if (recent_buffers == NULL)
+		recent_buffers = MemoryContextAllocZero(TopMemoryContext, RECENT_BUFFERS * sizeof(Buffer));
+	buffer = recent_buffers[ItemPointerGetBlockNumber(tid) % RECENT_BUFFERS];
+	if (!BufferIsValid(buffer))
+		return;
+	page = (char *) BufferGetBlock(buffer);
+	__builtin_prefetch(GetBufferDescriptor(buffer - 1), 1);
+	__builtin_prefetch(page);
+	__builtin_prefetch(page + SizeOfPageHeaderData +
+					   (ItemPointerGetOffsetNumber(tid) - 1) * sizeof(ItemIdData));
+}
+
 /* Pin a block of the sessions; false if the table has become shorter. */
 static bool
 pin_block(Relation rel, BlockNumber block, Buffer *buffer)
 {
-	Buffer	   *recent;
+	Buffer	   *recent = &recent_buffers[block % RECENT_BUFFERS];
 
-	if (recent_buffers == NULL)
-		recent_buffers = MemoryContextAllocZero(TopMemoryContext, RECENT_BUFFERS * sizeof(Buffer));
-	recent = &recent_buffers[block % RECENT_BUFFERS];
 	*buffer = *recent;
 	if (BufferIsValid(*buffer) &&
 		ReadRecentBuffer(VQ_LOCATOR(rel), MAIN_FORKNUM, block, *buffer))
@@ -403,6 +420,7 @@ read_session_at(Relation rel, Buffer buffer, OffsetNumber offset, const pg_uuid_
 		tuple.t_len = ItemIdGetLength(PageGetItemId(page, offset));
 		tuple.t_tableOid = RelationGetRelid(rel);
 		ItemPointerSet(&tuple.t_self, BufferGetBlockNumber(buffer), offset);
+		__builtin_prefetch((char *) tuple.t_data + 64);
 		if (HeapTupleSatisfiesVisibility(&tuple, GetActiveSnapshot(), buffer) &&
 			memcmp(DatumGetUUIDP(get_attribute(&tuple, desc, Anum_sessions_id)), id, UUID_LEN) == 0)
 		{
@@ -427,6 +445,7 @@ vq_fetch_session_at(const ItemPointerData *tid, const pg_uuid_t *id, VqRow *row)
 	 */
 	if (IsolationUsesXactSnapshot())
 		return false;
+	expect_row(tid);
 	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);
 	if (rel->rd_tableam == GetHeapamTableAmRoutine() &&
 		pin_block(rel, ItemPointerGetBlockNumber(tid), &buffer))

@@ -1,6 +1,6 @@
 /*
  * load.c
- *		Many clients that run one prepared statement, each time with another
+ *		Many clients that run prepared statements, each time with another
  *		parameter drawn at random; prints how many a second were answered.
  *
  * pgbench can draw only numbers, and sessions are known by ids: with it, ids
@@ -9,36 +9,62 @@
  * as a real one has.  Otherwise this does what pgbench -M prepared does: each
  * thread polls the sockets of its connections.
  *
- * The server is found by the usual variables.  Parameters are read from
- * standard input, one a line; without any the statement has none.
+ * Several loads, each with connections of its own, take turns by fractions of
+ * a second, as the speed of a virtual machine may change from second to second.
+ *
+ * load CLIENTS THREADS ROUNDS SECONDS [DATABASE FILE STATEMENT]...
+ *
+ * In each round every load runs for so long, and its answers a second are
+ * printed, a line a round, in the order of the loads.  FILE has the values of
+ * the statement's one parameter, one a line; without lines it has none.  The
+ * server is found by the usual variables.
  */
 #include <libpq-fe.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define MAX_CLIENTS 1000
+#define MAX_CLIENTS 200
+#define MAX_LOADS 10
 #define SECOND INT64_C(1000000000)
 
+/* Turns before the first one that counts: statements are planned anew, and caches fill. */
+#define WARM_ROUNDS 2
+
+typedef struct Load
+{
+	PGconn	   *conns[MAX_CLIENTS];
+	char	  **params;
+	int			n_params;
+} Load;
+
+/* A thread has a share of each load's connections. */
 typedef struct Thread
 {
 	pthread_t	handle;
-	int			first;			/* of its connections */
+	int			number;
+	int			first;
 	int			last;
 	uint64_t	random;
-	int64_t		answered;		/* while it counted */
 } Thread;
 
-static PGconn *conns[MAX_CLIENTS];
-static char **params;
-static int	n_params;
-static int64_t warm_at;			/* when counting begins */
-static int64_t stop_at;
+static Load loads[MAX_LOADS];
+static int	n_loads;
+static int	n_clients;
+static int	n_threads;
+static int	n_rounds;
+static int64_t turn_time;
+
+/* What the threads count in the present turn; between turns all of them wait. */
+static pthread_barrier_t barrier;
+static int64_t counts[MAX_CLIENTS];
+static int64_t turn_end;
 
 static void
 die(const char *format,...)
@@ -76,18 +102,18 @@ draw(Thread *thread)
 }
 
 static void
-ask(Thread *thread, PGconn *conn)
+ask(Thread *thread, const Load *load, PGconn *conn)
 {
 	const char *values[1];
 
-	if (n_params > 0)
-		values[0] = params[draw(thread) % n_params];
-	if (!PQsendQueryPrepared(conn, "s", n_params > 0, values, NULL, NULL, 0))
+	if (load->n_params > 0)
+		values[0] = load->params[draw(thread) % load->n_params];
+	if (!PQsendQueryPrepared(conn, "s", load->n_params > 0, values, NULL, NULL, 0))
 		die("%s", PQerrorMessage(conn));
 }
 
-/* Whether all of the answer has come. */
-static int
+/* Whether all of the answer has come; it has to be rows. */
+static bool
 answered(PGconn *conn)
 {
 	PGresult   *result;
@@ -98,66 +124,108 @@ answered(PGconn *conn)
 	{
 		result = PQgetResult(conn);
 		if (result == NULL)
-			return 1;
-		if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK)
+			return true;
+		if (PQresultStatus(result) != PGRES_TUPLES_OK)
 			die("%s", PQresultErrorMessage(result));
 		PQclear(result);
 	}
-	return 0;
+	return false;
+}
+
+/* Ask until the turn ends, then wait for the answers that are out; how many came in time. */
+static int64_t
+take_turn(Thread *thread, Load *load)
+{
+	struct pollfd fds[MAX_CLIENTS];
+	int			n = thread->last - thread->first;
+	int			asked = n;
+	int64_t		count = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		fds[i].fd = PQsocket(load->conns[thread->first + i]);
+		fds[i].events = POLLIN;
+		ask(thread, load, load->conns[thread->first + i]);
+	}
+	while (asked > 0)
+	{
+		bool		in_time;
+
+		if (poll(fds, n, 1000) < 0)
+			die("poll failed");
+		in_time = now() < turn_end;
+		for (int i = 0; i < n; i++)
+			if (fds[i].revents != 0 && answered(load->conns[thread->first + i]))
+			{
+				count += in_time;
+				asked -= !in_time;
+				if (in_time)
+					ask(thread, load, load->conns[thread->first + i]);
+			}
+	}
+	return count;
+}
+
+/* Answers a second of the turn that all have ended. */
+static double
+turn_speed(void)
+{
+	int64_t		total = 0;
+
+	for (int t = 0; t < n_threads; t++)
+		total += counts[t];
+	return total * (double) SECOND / turn_time;
 }
 
 static void *
 run(void *argument)
 {
 	Thread	   *thread = argument;
-	struct pollfd fds[MAX_CLIENTS];
-	int			n = thread->last - thread->first;
-	int64_t		moment = 0;
 
-	for (int i = 0; i < n; i++)
+	for (int round = -WARM_ROUNDS; round < n_rounds; round++)
 	{
-		fds[i].fd = PQsocket(conns[thread->first + i]);
-		fds[i].events = POLLIN;
-		ask(thread, conns[thread->first + i]);
-	}
-	while (moment < stop_at)
-	{
-		if (poll(fds, n, 1000) < 0)
-			die("poll failed");
-		moment = now();
-		for (int i = 0; i < n; i++)
-			if (fds[i].revents != 0 && answered(conns[thread->first + i]))
-			{
-				thread->answered += moment >= warm_at && moment < stop_at;
-				ask(thread, conns[thread->first + i]);
-			}
+		for (int l = 0; l < n_loads; l++)
+		{
+			if (pthread_barrier_wait(&barrier) == PTHREAD_BARRIER_SERIAL_THREAD)
+				turn_end = now() + turn_time;
+			pthread_barrier_wait(&barrier);
+			counts[thread->number] = take_turn(thread, &loads[l]);
+			if (pthread_barrier_wait(&barrier) == PTHREAD_BARRIER_SERIAL_THREAD && round >= 0)
+				printf("%.9g%c", turn_speed(), l < n_loads - 1 ? ' ' : '\n');
+		}
 	}
 	return NULL;
 }
 
 static void
-read_params(void)
+read_params(Load *load, const char *path)
 {
+	FILE	   *file = fopen(path, "r");
 	char		line[1000];
 	int			room = 0;
 
-	while (fgets(line, sizeof(line), stdin) != NULL)
+	if (file == NULL)
+		die("could not open %s", path);
+	while (fgets(line, sizeof(line), file) != NULL)
 	{
 		line[strcspn(line, "\n")] = '\0';
-		if (n_params == room)
+		if (load->n_params == room)
 		{
 			room = room == 0 ? 1000 : 2 * room;
-			params = realloc(params, room * sizeof(char *));
+			load->params = realloc(load->params, room * sizeof(char *));
 		}
-		if (params == NULL || (params[n_params++] = strdup(line)) == NULL)
+		if (load->params == NULL || (load->params[load->n_params++] = strdup(line)) == NULL)
 			die("out of memory");
 	}
+	fclose(file);
 }
 
 static PGconn *
-connect_and_prepare(const char *sql)
+connect_and_prepare(const char *database, const char *sql)
 {
-	PGconn	   *conn = PQconnectdb("");
+	const char *names[] = {"dbname", NULL};
+	const char *values[] = {database, NULL};
+	PGconn	   *conn = PQconnectdbParams(names, values, 0);
 	PGresult   *result;
 
 	if (PQstatus(conn) != CONNECTION_OK)
@@ -169,25 +237,38 @@ connect_and_prepare(const char *sql)
 	return conn;
 }
 
-/* load CLIENTS THREADS SECONDS STATEMENT; the first second, in which caches fill, does not count. */
+static void
+read_arguments(int argc, char **argv)
+{
+	if (argc < 8 || (argc - 5) % 3 != 0 || (argc - 5) / 3 > MAX_LOADS)
+		die("usage: load CLIENTS THREADS ROUNDS SECONDS [DATABASE FILE STATEMENT]...");
+	n_clients = atoi(argv[1]);
+	n_threads = atoi(argv[2]);
+	n_rounds = atoi(argv[3]);
+	turn_time = (int64_t) (atof(argv[4]) * SECOND);
+	n_loads = (argc - 5) / 3;
+	if (n_clients < 1 || n_clients > MAX_CLIENTS || n_threads < 1 || n_threads > n_clients ||
+		n_rounds < 1 || turn_time < 1)
+		die("load: a number is out of range");
+	for (int l = 0; l < n_loads; l++)
+	{
+		read_params(&loads[l], argv[6 + 3 * l]);
+		for (int i = 0; i < n_clients; i++)
+			loads[l].conns[i] = connect_and_prepare(argv[5 + 3 * l], argv[7 + 3 * l]);
+	}
+}
+
 int
 main(int argc, char **argv)
 {
 	Thread		threads[MAX_CLIENTS] = {0};
-	int			n_clients = argc == 5 ? atoi(argv[1]) : 0;
-	int			n_threads = argc == 5 ? atoi(argv[2]) : 0;
-	double		seconds = argc == 5 ? atof(argv[3]) : 0;
-	int64_t		total = 0;
 
-	if (n_clients < 1 || n_clients > MAX_CLIENTS || n_threads < 1 || n_threads > n_clients || seconds <= 0)
-		die("usage: load CLIENTS THREADS SECONDS STATEMENT < PARAMETERS");
-	read_params();
-	for (int i = 0; i < n_clients; i++)
-		conns[i] = connect_and_prepare(argv[4]);
-	warm_at = now() + SECOND;
-	stop_at = warm_at + (int64_t) (seconds * SECOND);
+	read_arguments(argc, argv);
+	if (pthread_barrier_init(&barrier, NULL, n_threads) != 0)
+		die("no barrier could be made");
 	for (int t = 0; t < n_threads; t++)
 	{
+		threads[t].number = t;
 		threads[t].first = n_clients * t / n_threads;
 		threads[t].last = n_clients * (t + 1) / n_threads;
 		threads[t].random = UINT64_C(0x9E3779B97F4A7C15) * (t + 1);
@@ -195,12 +276,9 @@ main(int argc, char **argv)
 			die("no thread could be started");
 	}
 	for (int t = 0; t < n_threads; t++)
-	{
 		pthread_join(threads[t].handle, NULL);
-		total += threads[t].answered;
-	}
-	for (int i = 0; i < n_clients; i++)
-		PQfinish(conns[i]);
-	printf("%.9g\n", total / seconds);
+	for (int l = 0; l < n_loads; l++)
+		for (int i = 0; i < n_clients; i++)
+			PQfinish(loads[l].conns[i]);
 	return 0;
 }

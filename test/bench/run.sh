@@ -33,11 +33,11 @@ drawn=100000
 
 sections='memory reads others rebuild join join_many latency release'
 if [ -n "${QUICK:-}" ]; then
-	rounds=5 seconds=1 sections='memory reads rebuild join'
+	rounds=5 seconds=1 turns_a_load=25 sections='memory reads rebuild join'
 elif [ -n "${FULL:-}" ]; then
-	rounds=9 seconds=8
+	rounds=9 seconds=8 turns_a_load=150
 else
-	rounds=5 seconds=2
+	rounds=5 seconds=2 turns_a_load=50
 fi
 sections=${ONLY:-$sections}
 
@@ -63,35 +63,27 @@ bench_memory()
 # Scripts of SELECT 1 and of each reader, for both lengths of the line.
 bench_reads()
 {
-	step "reads: SELECT 1, position(queue, ticket) at $few and at $waiting waiting"
-	turns ticket_floor:tps_ticket_floor position_few:tps_position_few position_many:tps_position_many
-	step "reads: SELECT 1, poll(session) at $few and at $waiting waiting"
-	turns session_floor:tps_session_floor poll_few:tps_poll_few poll_many:tps_poll_many
+	step "reads: SELECT 1, poll(session) and position(queue, ticket), at $few and at $waiting waiting"
+	loads floor:many:select_1.sql: \
+		poll_few:few:poll.sql:few.sessions poll_many:many:poll.sql:many.sessions \
+		position_few:few:position.sql:few.tickets position_many:many:position.sql:many.tickets
 
-	rate_row "SELECT * FROM poll(session), $waiting waiting, against SELECT 1" poll_many session_floor 0.6
-	rate_row "SELECT * FROM poll(session), $few waiting, against SELECT 1" poll_few session_floor 0.6
+	rate_row "SELECT * FROM poll(session), $waiting waiting, against SELECT 1" poll_many floor 0.6
+	rate_row "SELECT * FROM poll(session), $few waiting, against SELECT 1" poll_few floor 0.6
 	time_row "time of poll(session): $waiting waiting against $few" poll_many poll_few 1.2
-	rate_row "SELECT position(queue, ticket), $waiting waiting, against SELECT 1" position_many ticket_floor 0.85
-	rate_row "SELECT position(queue, ticket), $few waiting, against SELECT 1" position_few ticket_floor 0.85
+	rate_row "SELECT position(queue, ticket), $waiting waiting, against SELECT 1" position_many floor 0.85
+	rate_row "SELECT position(queue, ticket), $few waiting, against SELECT 1" position_few floor 0.85
 	time_row "time of position(queue, ticket): $waiting waiting against $few" position_many position_few 1.2
 }
 
 bench_others()
 {
 	step "others: SELECT 1, heartbeat(session), position(session)"
-	turns other_floor:tps_session_floor heartbeat:tps_heartbeat position_session:tps_position_session
+	loads other_floor:many:select_1.sql: heartbeat:many:heartbeat.sql:many.sessions \
+		position_session:many:position_session.sql:many.sessions
 	rate_row "SELECT heartbeat(session), $waiting waiting, against SELECT 1" heartbeat other_floor -
 	rate_row "SELECT position(session), $waiting waiting, against SELECT 1" position_session other_floor -
 }
-
-tps_ticket_floor()		{ load many select_1.sql; }
-tps_position_few()		{ load few position.sql "$work/few.tickets"; }
-tps_position_many()		{ load many position.sql "$work/many.tickets"; }
-tps_session_floor()		{ load many select_1.sql; }
-tps_poll_few()			{ load few poll.sql "$work/few.sessions"; }
-tps_poll_many()			{ load many poll.sql "$work/many.sessions"; }
-tps_heartbeat()			{ load many heartbeat.sql "$work/many.sessions"; }
-tps_position_session()	{ load many position_session.sql "$work/many.sessions"; }
 
 bench_rebuild()
 {

@@ -54,12 +54,26 @@ tps()
 	sed -n 's/^tps = \([0-9.]*\).*/\1/p' <<< "$out"
 }
 
-# Statements a second of clients that run the statement of a file of sql/, each
-# time with a parameter drawn at random from a file, if one is given.
-load()
+#
+# Loads that take turns of a fifth of a second: label:database:statement:values,
+# the last two being files, of sql/ and of $work or nothing.  Each round adds a
+# sample a label, of statements a second.
+#
+loads()
 {
-	PGHOST=$work PGUSER=postgres PGDATABASE=$1 \
-		"$work/load" "$clients" 2 "$seconds" "$(grep -v '^--' "$here/sql/$2")" < "${3:-/dev/null}"
+	local arguments=() labels=() load label db statement values line i
+
+	for load in "$@"; do
+		IFS=: read -r label db statement values <<< "$load"
+		labels+=("$label")
+		arguments+=("$db" "${values:+$work/}${values:-/dev/null}" "$(grep -v '^--' "$here/sql/$statement")")
+	done
+	PGHOST=$work PGUSER=postgres "$work/load" "$clients" 2 "$turns_a_load" 0.2 "${arguments[@]}" > "$work/load.out"
+	while read -ra line; do
+		for ((i = 0; i < ${#labels[@]}; i++)); do
+			take "${labels[i]}" "${line[i]}"
+		done
+	done < "$work/load.out"
 }
 
 # Milliseconds of each transaction.

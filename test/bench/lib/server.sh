@@ -94,7 +94,7 @@ init_server()
 		echo "shared_preload_libraries = 'vqueue'"
 		echo "listen_addresses = ''"
 		echo "unix_socket_directories = '$work'"
-		echo "max_connections = 50"
+		echo "max_connections = 150"
 	} >> "$work/data/postgresql.conf"
 }
 
