@@ -6,6 +6,7 @@
  * come from the clock of the one machine that they run on.
  */
 #include "checks_time.h"
+#include "highest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,50 +156,18 @@ typedef struct Release
 	int64_t		ticket;
 } Release;
 
-/*
- * The releases of one lane by time, with the highest ticket of any range of
- * them: highest[k][i] is that of the 2^k releases from i on.
- */
+/* The releases of one lane by time, and the highest tickets among them. */
 typedef struct Releases
 {
 	Release    *list;
 	int			n;
-	int64_t   **highest;
-	int			levels;
+	Highest    *highest;
 } Releases;
 
 static int
 by_served(const void *a, const void *b)
 {
 	return compare_numbers(((const Release *) a)->served_at, ((const Release *) b)->served_at);
-}
-
-static void
-build_highest(Releases *releases)
-{
-	int			n = releases->n;
-
-	while ((1 << releases->levels) <= n)
-		releases->levels++;
-	releases->highest = get_memory((releases->levels + 1) * sizeof(int64_t *));
-	for (int k = 0; k < releases->levels; k++)
-	{
-		int64_t    *level = get_memory(n * sizeof(int64_t));
-
-		for (int i = 0; i + (1 << k) <= n; i++)
-		{
-			if (k == 0)
-				level[i] = releases->list[i].ticket;
-			else
-			{
-				int64_t		left = releases->highest[k - 1][i];
-				int64_t		right = releases->highest[k - 1][i + (1 << (k - 1))];
-
-				level[i] = left > right ? left : right;
-			}
-		}
-		releases->highest[k] = level;
-	}
 }
 
 static Releases
@@ -221,52 +190,17 @@ get_releases(const Evidence *evidence, Lane lane)
 		releases.n++;
 	}
 	qsort(releases.list, releases.n, sizeof(Release), by_served);
-	build_highest(&releases);
+	releases.highest = highest_make(releases.n);
+	for (int i = 0; i < releases.n; i++)
+		highest_add(releases.highest, releases.list[i].served_at, releases.list[i].ticket);
 	return releases;
 }
 
 static void
 free_releases(Releases *releases)
 {
-	for (int k = 0; k < releases->levels; k++)
-		free(releases->highest[k]);
-	free(releases->highest);
+	highest_free(releases->highest);
 	free(releases->list);
-}
-
-/* The first release at or after a time. */
-static int
-first_release(const Releases *releases, int64_t at)
-{
-	int			low = 0;
-	int			high = releases->n;
-
-	while (low < high)
-	{
-		int			middle = low + (high - low) / 2;
-
-		if (releases->list[middle].served_at < at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-static int64_t
-highest_between(const Releases *releases, int from, int to)
-{
-	int			k = 0;
-	int64_t		left;
-	int64_t		right;
-
-	if (from >= to)
-		return 0;
-	while ((2 << k) <= to - from)
-		k++;
-	left = releases->highest[k][from];
-	right = releases->highest[k][to - (1 << k)];
-	return left > right ? left : right;
 }
 
 /*
@@ -282,7 +216,7 @@ find_passer(const Releases *releases, const Row *row, const Record *record)
 {
 	int64_t		until = row->served_at != 0 ? row->served_at : row->left_at != 0 ? row->left_at : NEVER;
 	int64_t		seen_until = NEVER;
-	int			from = first_release(releases, record->answered_at + 1);
+	int			from = highest_first(releases->highest, record->answered_at + 1);
 	int			to;
 
 	if (row->served_at == 0 && record->leave_asked_at != 0)
@@ -291,8 +225,8 @@ find_passer(const Releases *releases, const Row *row, const Record *record)
 		if (seen_until < until)
 			until = seen_until;
 	}
-	to = first_release(releases, until);
-	if (highest_between(releases, from, to) <= row->ticket)
+	to = highest_first(releases->highest, until);
+	if (highest_between(releases->highest, from, to) <= row->ticket)
 		return NULL;
 	for (int i = from; i < to; i++)
 		if (releases->list[i].ticket > row->ticket && releases->list[i].seen_at < seen_until)

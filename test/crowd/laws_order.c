@@ -2,6 +2,7 @@
  * laws_order.c
  *		Who surely waited when, and the law that goes by that: order.
  */
+#include "highest.h"
 #include "laws_time.h"
 
 #include <stdlib.h>
@@ -97,13 +98,12 @@ typedef struct Entrance
 	int			session;
 } Entrance;
 
-/* Entrances by time, with the highest key of any 2^k from i on in highest[k][i]. */
+/* Entrances by time, and the highest keys among them. */
 typedef struct Entrances
 {
 	Entrance   *list;
 	int			n;
-	int64_t   **highest;
-	int			levels;
+	Highest    *highest;
 } Entrances;
 
 static int
@@ -124,32 +124,6 @@ may_have_moved(const Case *it, int session, int64_t from, int64_t to)
 			return true;
 	}
 	return false;
-}
-
-static void
-build_highest(Entrances *entrances)
-{
-	int			n = entrances->n;
-
-	while ((1 << entrances->levels) <= n)
-		entrances->levels++;
-	entrances->highest = get_memory((entrances->levels + 1) * sizeof(int64_t *));
-	for (int k = 0; k < entrances->levels; k++)
-	{
-		int64_t    *level = get_memory(n * sizeof(int64_t));
-
-		for (int i = 0; i + (1 << k) <= n; i++)
-		{
-			const int64_t *below = k > 0 ? entrances->highest[k - 1] : NULL;
-			int			half = k > 0 ? 1 << (k - 1) : 0;
-
-			if (k == 0)
-				level[i] = entrances->list[i].key;
-			else
-				level[i] = below[i] > below[i + half] ? below[i] : below[i + half];
-		}
-		entrances->highest[k] = level;
-	}
 }
 
 static Entrances
@@ -173,62 +147,27 @@ get_entrances(const Case *it, int queue)
 			entrances.n++;
 	}
 	qsort(entrances.list, entrances.n, sizeof(Entrance), by_entrance);
-	build_highest(&entrances);
+	entrances.highest = highest_make(entrances.n);
+	for (int i = 0; i < entrances.n; i++)
+		highest_add(entrances.highest, entrances.list[i].at, entrances.list[i].key);
 	return entrances;
 }
 
 static void
 free_entrances(Entrances *entrances)
 {
-	for (int k = 0; k < entrances->levels; k++)
-		free(entrances->highest[k]);
-	free(entrances->highest);
+	highest_free(entrances->highest);
 	free(entrances->list);
-}
-
-/* The first entrance at or after a time. */
-static int
-first_entrance(const Entrances *entrances, int64_t at)
-{
-	int			low = 0;
-	int			high = entrances->n;
-
-	while (low < high)
-	{
-		int			middle = low + (high - low) / 2;
-
-		if (entrances->list[middle].at < at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-static int64_t
-highest_between(const Entrances *entrances, int from, int to)
-{
-	int			k = 0;
-	int64_t		left;
-	int64_t		right;
-
-	if (from >= to)
-		return 0;
-	while ((2 << k) <= to - from)
-		k++;
-	left = entrances->highest[k][from];
-	right = entrances->highest[k][to - (1 << k)];
-	return left > right ? left : right;
 }
 
 /* Somebody who came in from further behind while this one surely stood there; or NULL. */
 static const Entrance *
 find_passer(const Entrances *entrances, const Stand *stand)
 {
-	int			from = first_entrance(entrances, stand->from + 1);
-	int			to = first_entrance(entrances, stand->to);
+	int			from = highest_first(entrances->highest, stand->from + 1);
+	int			to = highest_first(entrances->highest, stand->to);
 
-	if (highest_between(entrances, from, to) <= stand->key)
+	if (highest_between(entrances->highest, from, to) <= stand->key)
 		return NULL;
 	for (int i = from; i < to; i++)
 		if (entrances->list[i].key > stand->key &&
