@@ -395,7 +395,7 @@ append_to_file("$dir/full", join('', map { sprintf "%s\tc%07d-0000-0000-0000-000
 			$lanes[ $_ % 4 ], "copied" } 5001 .. 8000));
 $actor->query_safe("\\copy vqueue.user_sessions (queue_id, user_id, priority) FROM '$dir/plain'");
 all_right('COPY without tickets');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM vqueue.user_sessions WHERE user_id::text LIKE 'c0000000%' AND ticket > } . $last),
+is($node->safe_psql('postgres', q{SELECT count(*) FROM vqueue.user_sessions WHERE user_id::text LIKE 'c000%' AND ticket > } . $last),
 	'4000', 'each has a new one');
 my $full = "\\copy vqueue.user_sessions (queue_id, user_id, ticket, status, served_at, left_at, priority, user_name) FROM '$dir/full'";
 $actor->query_safe("BEGIN;\n$full\nROLLBACK");
