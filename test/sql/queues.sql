@@ -144,7 +144,7 @@ SELECT pg_temp.wait_for($$SELECT status = 'serving' FROM vqueue.status(pg_temp.s
 SELECT vqueue.pause('s');
 SELECT count(*) FROM vqueue.join_many('s', ARRAY(SELECT pg_temp.u(n) FROM generate_series(11, 15) AS n));
 SELECT status FROM vqueue.leave(pg_temp.s('s', 11));
-SELECT o.queue, o.state, o.waiting, o.serving, o.max_concurrent_users, o.release_rate_per_minute, o.released, o.released_last_minute,
+SELECT o.queue, o.state, o.waiting, o.serving, o.max_concurrent_users, o.release_rate_per_minute, o.released, o.released_last_minute <= 2,
        o.head = (SELECT ticket FROM vqueue.user_sessions WHERE id = pg_temp.s('s', 12)),
        o.last_ticket = (SELECT max(ticket) FROM vqueue.user_sessions WHERE queue_id = o.id),
        o.estimated_wait, o.failures, o.last_error
