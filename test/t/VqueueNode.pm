@@ -33,6 +33,27 @@ our @EXPORT = qw(
   pgbench_crowd
 );
 
+# psql reads the query from a pipe.  If the server refuses it at once, as while
+# it recovers from a crash, psql may have ended before all of that was written,
+# which is an error of the pipe rather than an answer: ask again.
+{
+	no warnings 'redefine';
+	my $poll = \&PostgreSQL::Test::Cluster::poll_query_until;
+
+	*PostgreSQL::Test::Cluster::poll_query_until = sub {
+		my @arguments = @_;
+
+		foreach my $try (1 .. 1000)
+		{
+			my $answer;
+
+			return $answer if eval { $answer = $poll->(@arguments); 1 };
+			die $@ unless $@ =~ /Broken pipe/;
+		}
+		die 'psql has ended 1000 times before it read its query';
+	};
+}
+
 # A running cluster; conf is appended to its configuration.
 sub new_vqueue_node
 {
