@@ -15,6 +15,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/tuptable.h"
 #include "insert.h"
@@ -55,6 +56,31 @@ only_our_indexes(Relation rel)
 	return ours;
 }
 
+/* Whether the columns are of the types and may be null as the install script has them. */
+static bool
+only_our_columns(TupleDesc desc)
+{
+	static const struct
+	{
+		Oid			type;
+		bool		not_null;
+	}			ours[Anum_sessions_reason] =
+
+	{
+		{UUIDOID, true}, {UUIDOID, true}, {UUIDOID, true}, {INT8OID, true},
+		{TIMESTAMPTZOID, true}, {TIMESTAMPTZOID, false}, {TIMESTAMPTZOID, false},
+		{TEXTOID, true}, {TEXTOID, true}, {TEXTOID, false}, {TEXTOID, false}, {TEXTOID, false}
+	};
+
+	if (desc->natts != Anum_sessions_reason)
+		return false;
+	for (int i = 0; i < desc->natts; i++)
+		if (TupleDescAttr(desc, i)->atttypid != ours[i].type ||
+			(TupleDescAttr(desc, i)->attnotnull && !ours[i].not_null))
+			return false;
+	return desc->constr == NULL || (desc->constr->num_check == 0 && !desc->constr->has_generated_stored);
+}
+
 bool
 vq_may_insert(void)
 {
@@ -68,12 +94,9 @@ vq_may_insert(void)
 	if (version != vq_relations_version())
 	{
 		Relation	rel = table_open(vq_relation(VQ_SESSIONS), RowExclusiveLock);
-		const TupleConstr *constraints = RelationGetDescr(rel)->constr;
 
 		may = only_our_triggers(rel->trigdesc) && only_our_indexes(rel) &&
-			RelationGetDescr(rel)->natts == Anum_sessions_reason &&
-			(constraints == NULL || (constraints->num_check == 0 && !constraints->has_generated_stored)) &&
-			rel->rd_rules == NULL && !rel->rd_rel->relforcerowsecurity &&
+			only_our_columns(RelationGetDescr(rel)) && rel->rd_rules == NULL && !rel->rd_rel->relforcerowsecurity &&
 			rel->rd_tableam == GetHeapamTableAmRoutine();
 		table_close(rel, NoLock);
 		version = vq_relations_version();
@@ -83,12 +106,16 @@ vq_may_insert(void)
 
 /* ---- conflicts ---- */
 
-/*
- * Whether the user has a live session, or somebody is about to give one or to
- * end it: then *wait_for is that transaction.
- */
+/* Somebody who is about to give a user a session, or to end it. */
+typedef struct Rival
+{
+	TransactionId xid;			/* invalid: nobody */
+	uint32		token;			/* of an insertion that is not certain yet, or 0 */
+} Rival;
+
+/* Whether the user has a live session, or there is a rival. */
 static bool
-has_live_session(Relation rel, const VqRow *row, TransactionId *wait_for)
+has_live_session(Relation rel, const VqRow *row, Rival *rival)
 {
 	SnapshotData dirty;
 	ScanKeyData keys[2];
@@ -100,7 +127,8 @@ has_live_session(Relation rel, const VqRow *row, TransactionId *wait_for)
 	ScanKeyInit(&keys[1], Anum_sessions_user_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&row->user_id));
 	scan = systable_beginscan(rel, vq_relation(VQ_SESSIONS_LIVE), true, &dirty, 2, keys);
 	found = systable_getnext(scan) != NULL;
-	*wait_for = !found ? InvalidTransactionId : TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+	rival->xid = !found ? InvalidTransactionId : TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+	rival->token = found ? dirty.speculativeToken : 0;
 	systable_endscan(scan);
 	return found;
 }
@@ -109,13 +137,18 @@ has_live_session(Relation rel, const VqRow *row, TransactionId *wait_for)
 static bool
 await_no_session(Relation rel, const VqRow *row)
 {
-	TransactionId wait_for;
+	Rival		rival;
 
-	while (has_live_session(rel, row, &wait_for))
+	while (has_live_session(rel, row, &rival))
 	{
-		if (!TransactionIdIsValid(wait_for))
+		if (!TransactionIdIsValid(rival.xid))
 			return false;
-		XactLockTableWait(wait_for, NULL, NULL, XLTW_None);
+
+		/* One who may yet take the row back is not to be waited for to the end. */
+		if (rival.token != 0)
+			SpeculativeInsertionWait(rival.xid, rival.token);
+		else
+			XactLockTableWait(rival.xid, NULL, NULL, XLTW_None);
 	}
 	return true;
 }

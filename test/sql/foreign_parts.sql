@@ -73,6 +73,22 @@ SELECT pg_temp.visit(12);
 DROP INDEX vqueue.names_are_unique;
 SELECT pg_temp.visit(12);
 
+-- a column's own rules
+ALTER TABLE vqueue.user_sessions ALTER COLUMN user_name SET NOT NULL;
+SELECT vqueue.join('parts', pg_temp.u(16));
+ALTER TABLE vqueue.user_sessions ALTER COLUMN user_name DROP NOT NULL;
+SELECT pg_temp.visit(16);
+
+-- a foreign key
+CREATE TABLE public.users (id uuid PRIMARY KEY);
+INSERT INTO public.users SELECT user_id FROM vqueue.user_sessions;
+ALTER TABLE vqueue.user_sessions ADD CONSTRAINT known_users FOREIGN KEY (user_id) REFERENCES public.users;
+SELECT vqueue.join('parts', pg_temp.u(18));
+INSERT INTO public.users VALUES (pg_temp.u(18));
+SELECT pg_temp.visit(18);
+ALTER TABLE vqueue.user_sessions DROP CONSTRAINT known_users;
+DROP TABLE public.users;
+
 -- a column
 ALTER TABLE vqueue.user_sessions ADD COLUMN seats int DEFAULT 2;
 SELECT pg_temp.visit(13);
