@@ -378,26 +378,6 @@ vq_line_lane(const VqLine *line, const VqArena *arena, int64 ticket)
 	return -1;
 }
 
-void
-vq_line_expect(const VqLine *line, const VqArena *arena, int64 ticket)
-{
-	ChunkDesc  *first;
-	ChunkDesc  *desc = find_descriptor(line, arena, ticket, &first);
-	VqChunk    *chunk;
-
-	if (desc == NULL || desc->chunk == 0)
-		return;
-	chunk = chunk_of(arena, desc);
-	__builtin_prefetch(&chunk->row[ticket % VQ_CHUNK]);
-	__builtin_prefetch(&chunk->stamp[ticket % VQ_CHUNK], 1);
-	__builtin_prefetch(chunk->block);
-	for (int lane = 0; lane < VQ_LANES; lane++)
-	{
-		if (desc->count[lane] > 0)
-			__builtin_prefetch(word_of(chunk, lane, ticket));
-	}
-}
-
 /* ---- rank and select ---- */
 
 /* How many of the chunk's tickets before this offset stand in lane. */

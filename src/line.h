@@ -80,12 +80,6 @@ extern bool vq_line_enter(VqLine *line, const VqArena *arena, VqKind kind, int64
 /* The lane in which ticket stands, or -1. */
 extern int	vq_line_lane(const VqLine *line, const VqArena *arena, int64 ticket);
 
-/*
- * Somebody is about to ask for a ticket's lane, rank and marks: have the memory
- * brought near, as each piece of it would have to be waited for in turn.
- */
-extern void vq_line_expect(const VqLine *line, const VqArena *arena, int64 ticket);
-
 /* How many tickets below this one stand in lane. */
 extern int64 vq_line_rank(const VqLine *line, const VqArena *arena, VqKind lane, int64 ticket);
 

@@ -11,6 +11,7 @@
 
 #include "lookup.h"
 #include "mark.h"
+#include "pending.h"
 #include "roster.h"
 #include "seal.h"
 
@@ -52,7 +53,7 @@ remembered_place(const pg_uuid_t *id, ItemPointerData *tid)
 	{
 		int64		ticket = whole_ticket(queue, unsealed.ticket);
 
-		vq_line_expect(&queue->line, vq_arena(), ticket);
+		vq_mark_expect(&queue->line, vq_arena(), ticket);
 		known = vq_marked_row(&queue->line, vq_arena(), ticket, &block, &offset);
 	}
 	LWLockRelease(&queue->lock);
@@ -83,7 +84,8 @@ vq_look_up_session(const pg_uuid_t *id, VqRow *row)
 {
 	ItemPointerData tid;
 
-	if (remembered_place(id, &tid) && vq_fetch_session_at(&tid, id, row))
+	/* What this transaction has changed, the statement's snapshot may not see. */
+	if (!vq_has_pending() && remembered_place(id, &tid) && vq_fetch_session_at(&tid, id, row))
 		return true;
 	if (!vq_fetch_session(id, NULL, row))
 		return false;

@@ -17,6 +17,12 @@
 /* Signs of life are told apart by so many seconds, and for two days. */
 #define VQ_MARK_SECONDS 4
 
+/*
+ * Somebody is about to ask for a ticket's lane, rank and marks: have the memory
+ * brought near, as each piece of it would have to be waited for in turn.
+ */
+extern void vq_mark_expect(const VqLine *line, const VqArena *arena, int64 ticket);
+
 /* The session of a ticket gave a sign of life at this second of the monotonic clock. */
 extern void vq_mark_alive(const VqLine *line, const VqArena *arena, int64 ticket, int64 second);
 

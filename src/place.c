@@ -131,7 +131,8 @@ polite_delay(int64 wait)
 
 /*
  * Position of a row by memory.  False if memory says that the row does not
- * wait any more, or is not inside any more, and should be looked at again.
+ * wait any more, or in another lane, or is not inside any more, and should be
+ * looked at again.
  */
 static bool
 locate_in_memory(VqQueue *queue, const VqRow *row, bool last_try, bool alive,
@@ -151,7 +152,7 @@ locate_in_memory(VqQueue *queue, const VqRow *row, bool last_try, bool alive,
 		{
 			int			lane = vq_line_lane(&queue->line, vq_arena(), row->ticket);
 
-			found = lane >= 0 || last_try;
+			found = lane == (int) row->lane || last_try;
 			*position = position_in_lane(queue, lane >= 0 ? lane : (int) row->lane, row->ticket);
 			*wait = vq_estimate(queue, now, *position);
 		}

@@ -69,6 +69,10 @@ SELECT status FROM vqueue.leave(:'s2');
 SELECT status, position FROM vqueue.poll(:'s2');
 ROLLBACK;
 SELECT status, position FROM vqueue.poll(:'s2');
+BEGIN;
+WITH gone AS MATERIALIZED (SELECT status FROM vqueue.leave(:'s2'))
+SELECT gone.status, (vqueue.status(CASE WHEN gone.status = 'left' THEN :'s2'::uuid END)).status FROM gone;
+ROLLBACK;
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT position FROM vqueue.poll(:'s3');
 COMMIT;
