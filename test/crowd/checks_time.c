@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "samples.h"
+#include "steps.h"
 
 /* ---- tickets ---- */
 
@@ -364,45 +365,14 @@ check_rate(const Evidence *evidence, Verdict *verdict)
 
 /* ---- cap ---- */
 
-typedef struct Step
-{
-	int64_t		at;
-	int			change;			/* 1: came in; -1: went */
-} Step;
-
-/* Who goes at the moment when another comes makes room for that. */
-static int
-by_moment(const void *a, const void *b)
-{
-	const Step *x = a;
-	const Step *y = b;
-	int			order = compare_numbers(x->at, y->at);
-
-	return order != 0 ? order : x->change - y->change;
-}
-
 void
 check_cap(const Evidence *evidence, Verdict *verdict)
 {
-	Step	   *steps = get_memory(2 * evidence->n_rows * sizeof(Step));
-	int			n = 0;
+	int			n;
+	Step	   *steps = steps_of(evidence->rows, evidence->n_rows, &n);
 	int			inside = 0;
 	int			most = 0;
 
-	for (int i = 0; i < evidence->n_rows; i++)
-	{
-		const Row  *row = &evidence->rows[i];
-
-		if (row->served_at == 0)
-			continue;
-		steps[n].at = row->served_at;
-		steps[n++].change = 1;
-		if (row->left_at == 0)
-			continue;
-		steps[n].at = row->left_at;
-		steps[n++].change = -1;
-	}
-	qsort(steps, n, sizeof(Step), by_moment);
 	for (int i = 0; i < n; i++)
 	{
 		inside += steps[i].change;

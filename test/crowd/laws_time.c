@@ -12,48 +12,22 @@
 
 #include "checks_time.h"
 #include "samples.h"
+#include "steps.h"
 
 /* How long a release, or a join that came straight in, may take to commit. */
 #define COMMIT_PATIENCE (5 * SECOND)
 
 /* ---- I3: the cap ---- */
 
-typedef struct Step
-{
-	int64_t		at;
-	int			change;			/* 1: came in; -1: went */
-} Step;
-
-static int
-by_moment(const void *a, const void *b)
-{
-	const Step *x = a;
-	const Step *y = b;
-	int			order = compare_numbers(x->at, y->at);
-
-	return order != 0 ? order : x->change - y->change;
-}
-
 /* How often somebody came in beyond the cap. */
 static int
 count_beyond_cap(const BookQueue *queue, int *most)
 {
-	Step	   *steps = get_memory(2 * queue->n_rows * sizeof(Step));
-	int			n = 0;
+	int			n;
+	Step	   *steps = steps_of(queue->rows, queue->n_rows, &n);
 	int			inside = 0;
 	int			beyond = 0;
 
-	for (int r = 0; r < queue->n_rows; r++)
-	{
-		const Row  *row = &queue->rows[r];
-
-		if (row->served_at == 0)
-			continue;
-		steps[n++] = (Step) {row->served_at, 1};
-		if (row->left_at != 0)
-			steps[n++] = (Step) {row->left_at, -1};
-	}
-	qsort(steps, n, sizeof(Step), by_moment);
 	for (int i = 0; i < n; i++)
 	{
 		inside += steps[i].change;
