@@ -2,7 +2,8 @@
 # At the limits: the smallest and the largest caps, rates, tickets and names,
 # in every encoding.  Each is either right or refused with a clear error.
 #
-# VQ_TORTURE waits for the second release of a queue that lets in one a minute.
+# VQ_TORTURE waits for the second release of a queue that lets in one a minute,
+# and tries every encoding that a server can have rather than five.
 #
 use strict;
 use warnings;
@@ -378,6 +379,38 @@ same_lines(names_seen(@$_), $expected, "names in $_->[0] as a client sees them i
 	[ 'LATIN1', 'LATIN1', $umlauts ], [ 'LATIN1', 'UTF8', $umlauts ],
 	[ 'EUC_JP', 'EUC_JP', $katakana ], [ 'EUC_JP', 'SJIS', $katakana ], [ 'EUC_JP', 'UTF8', $katakana ],
 	[ 'WIN866', 'UTF8', $cyrillic ], [ 'SQL_ASCII', 'SQL_ASCII', $mixed ]);
+
+# The same eight bytes that are letters in an encoding, through queue, channel and event.
+sub eight_bytes_seen
+{
+	my ($server) = @_;
+	my %letters = (UTF8 => "\xc3\xa9" x 4, MULE_INTERNAL => "\x81\xe9" x 4);
+	my $name = $letters{$server} || ($server =~ /^EUC/ ? "\xb0\xa1" x 4 : "\xe1\xe2\xe3\xe4\xe5\xe6\xe7\xe8");
+	my $db = lc "each_$server";
+
+	$node->safe_psql('postgres', "CREATE DATABASE $db ENCODING '$server' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+	$node->safe_psql($db, 'CREATE EXTENSION vqueue');
+	my $session = psql_session($node, $db);
+
+	$session->query_safe("\\encoding $server\nSELECT vqueue.create_queue('$name', 10000000)");
+	$session->query_safe("SELECT format('LISTEN %I', vqueue.channel('$name')) \\gexec\nSELECT 1");
+	$session->query_safe("SELECT vqueue.join('$name')");
+	my @notes = collect_until($session, sub { grep { $_->{payload} =~ /"event":"released"/ } @_ });
+	my ($note) = grep { $_->{payload} =~ /"event":"released"/ } @notes;
+	my $seen = ($note->{channel} eq "vqueue_$name" ? 'told there' : 'told elsewhere')
+	  . ($note->{payload} =~ /"queue":"\Q$name\E"/ ? ', name right' : ', name wrong');
+
+	$session->quit;
+	$node->safe_psql('postgres', "DROP DATABASE $db");
+	return $seen;
+}
+
+if ($ENV{VQ_TORTURE})
+{
+	my $every = $node->safe_psql('postgres', q{SELECT pg_encoding_to_char(n) FROM generate_series(0, 34) n});
+
+	is(eight_bytes_seen($_), 'told there, name right', "eight bytes in $_") foreach split /\n/, $every;
+}
 
 # An error longer than its room ends between two characters.
 foreach my $server (qw(UTF8 EUC_JP))
