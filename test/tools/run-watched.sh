@@ -20,25 +20,12 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/watched.XXXXXX")
 child=
 
 # A part is cut with all that it started; its servers end by the pid they wrote down.
-stop_servers()
-{
-	local file pid
-
-	while read -r file; do
-		pid=$(head -n 1 "$file" 2>/dev/null) || continue
-		if [ "$pid" -gt 1 ] 2>/dev/null && [ "/proc/$pid/cwd" -ef "$(dirname "$file")" ]; then
-			kill -QUIT "$pid" 2>/dev/null || true
-			timeout 20 tail --pid="$pid" -f /dev/null || true
-		fi
-	done < <(find "$dir" -name postmaster.pid 2>/dev/null)
-}
-
 cleanup()
 {
 	if [ -n "$child" ]; then
 		kill -TERM -- "-$child" 2>/dev/null || true
 	fi
-	stop_servers
+	test/tools/stop-servers.sh "$dir"
 	rm -rf "$dir"
 }
 trap cleanup EXIT
@@ -105,7 +92,7 @@ for part in "$@"; do
 		kill -TERM -- "-$child" 2>/dev/null || true
 		wait "$child" 2>/dev/null || true
 		child=
-		stop_servers
+		test/tools/stop-servers.sh "$dir"
 		continue
 	fi
 	status=0

@@ -25,24 +25,10 @@ source=$PWD
 build=
 child=
 
-# End servers whose data lies in the build directory, by the pid they wrote down.
-stop_servers()
-{
-	local file pid
-
-	while read -r file; do
-		pid=$(head -n 1 "$file" 2>/dev/null) || continue
-		if [ "$pid" -gt 1 ] 2>/dev/null && [ "/proc/$pid/cwd" -ef "$(dirname "$file")" ]; then
-			kill -QUIT "$pid" 2>/dev/null || true
-			timeout 20 tail --pid="$pid" -f /dev/null || true
-		fi
-	done < <(find "$build" -name postmaster.pid 2>/dev/null)
-}
-
 cleanup()
 {
 	if [ -n "$build" ]; then
-		stop_servers
+		"$source/test/tools/stop-servers.sh" "$build"
 		rm -rf "$build"
 	fi
 }
