@@ -9,6 +9,7 @@
 #include "lib/dshash.h"
 #include "storage/lwlock.h"
 #include "utils/acl.h"
+#include "utils/rel.h"
 #include "utils/wait_event.h"
 
 /* 16 moved the macros of variable-length values out of postgres.h. */
@@ -81,8 +82,10 @@ vq_owns_database(Oid dboid, Oid userid)
 
 /* 16 renamed what tells a relation's file. */
 #if PG_VERSION_NUM >= 160000
+typedef RelFileLocator VqLocator;
 #define VQ_LOCATOR(rel) ((rel)->rd_locator)
 #else
+typedef RelFileNode VqLocator;
 #define VQ_LOCATOR(rel) ((rel)->rd_node)
 #endif
 

@@ -14,6 +14,7 @@
 #include "pending.h"
 #include "roster.h"
 #include "seal.h"
+#include "spot.h"
 
 #define MEMO_SIZE 256
 
@@ -53,7 +54,6 @@ remembered_place(const pg_uuid_t *id, ItemPointerData *tid)
 	{
 		int64		ticket = whole_ticket(queue, unsealed.ticket);
 
-		vq_mark_expect(&queue->line, vq_arena(), ticket);
 		known = vq_marked_row(&queue->line, vq_arena(), ticket, &block, &offset);
 	}
 	LWLockRelease(&queue->lock);

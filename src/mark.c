@@ -22,23 +22,6 @@
 #define OFFSET_MAX		((1 << OFFSET_BITS) - 1)
 #define BLOCK_SPAN		(1 << (16 - OFFSET_BITS))
 
-void
-vq_mark_expect(const VqLine *line, const VqArena *arena, int64 ticket)
-{
-	VqChunk    *chunk = vq_line_chunk(line, arena, ticket);
-
-	if (chunk == NULL)
-		return;
-	__builtin_prefetch(&chunk->row[ticket % VQ_CHUNK]);
-	__builtin_prefetch(&chunk->stamp[ticket % VQ_CHUNK], 1);
-	__builtin_prefetch(chunk->block);
-	for (int lane = 0; lane < VQ_LANES; lane++)
-	{
-		if (line->count[lane] > 0)
-			__builtin_prefetch(&chunk->bits[lane][ticket % VQ_CHUNK / WORD_BITS]);
-	}
-}
-
 /* ---- signs of life ---- */
 
 static inline uint64
@@ -103,5 +86,14 @@ vq_marked_row(const VqLine *line, const VqArena *arena, int64 ticket, uint32 *bl
 		return false;
 	*block = chunk->row_base - 1 + (row >> OFFSET_BITS);
 	*offset = row & OFFSET_MAX;
+
+	/* Each piece of the rest would otherwise have to be waited for in turn. */
+	__builtin_prefetch(&chunk->stamp[ticket % VQ_CHUNK], 1);
+	__builtin_prefetch(chunk->block);
+	for (int lane = 0; lane < VQ_LANES; lane++)
+	{
+		if (line->count[lane] > 0)
+			__builtin_prefetch(&chunk->bits[lane][ticket % VQ_CHUNK / WORD_BITS]);
+	}
 	return true;
 }

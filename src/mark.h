@@ -17,12 +17,6 @@
 /* Signs of life are told apart by so many seconds, and for two days. */
 #define VQ_MARK_SECONDS 4
 
-/*
- * Somebody is about to ask for a ticket's lane, rank and marks: have the memory
- * brought near, as each piece of it would have to be waited for in turn.
- */
-extern void vq_mark_expect(const VqLine *line, const VqArena *arena, int64 ticket);
-
 /* The session of a ticket gave a sign of life at this second of the monotonic clock. */
 extern void vq_mark_alive(const VqLine *line, const VqArena *arena, int64 ticket, int64 second);
 
@@ -41,7 +35,11 @@ extern int64 vq_mark_silence(const VqLine *line, const VqArena *arena, int64 tic
 extern void vq_mark_row(const VqLine *line, const VqArena *arena, int64 ticket,
 						uint32 block, uint16 offset);
 
-/* Where the row of a ticket was last seen; false if that is not known. */
+/*
+ * Where the row of a ticket was last seen; false if that is not known.  The
+ * ticket's lane, rank and other marks are about to be asked for: they are
+ * brought near.
+ */
 extern bool vq_marked_row(const VqLine *line, const VqArena *arena, int64 ticket,
 						  uint32 *block, uint16 *offset);
 

@@ -9,6 +9,7 @@
 #include "guc.h"
 #include "miscadmin.h"
 #include "shmem.h"
+#include "spot.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 #include "utils/memutils.h"
@@ -44,7 +45,7 @@ request_shmem(void)
 {
 	if (previous_request_hook)
 		previous_request_hook();
-	RequestAddinShmemSpace(shared_size());
+	RequestAddinShmemSpace(add_size(shared_size(), vq_spot_size()));
 	RequestNamedLWLockTranche("vqueue", 1);
 }
 
@@ -109,6 +110,7 @@ startup_shmem(void)
 	vq_shared = ShmemInitStruct("vqueue", shared_size(), &found);
 	if (!found)
 		init_shared();
+	vq_spot_init();
 	LWLockRelease(AddinShmemInitLock);
 	vq_register_tranche(vq_shared->tranche, "vqueue_line");
 }

@@ -12,8 +12,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "miscadmin.h"
-#include "storage/buf_internals.h"
-#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "table.h"
 #include "utils/builtins.h"
@@ -357,104 +355,6 @@ vq_fetch_session(const pg_uuid_t *id, Snapshot snapshot, VqRow *row)
 
 	key_uuid(&key, Anum_sessions_id, id);
 	return fetch_row(VQ_SESSIONS_PKEY, &key, 1, snapshot, row);
-}
-
-/*
- * The buffers in which blocks of sessions were last found.  Looking there first
- * spares the search of the buffer table, and a block that is in a buffer needs
- * no look at the length of the file.
- */
-#define RECENT_BUFFERS 16384
-static Buffer *recent_buffers = NULL;
-
-/* Have what will be read of a row brought near, if its block is where it was. */
-static void
-expect_row(const ItemPointerData *tid)
-{
-	Buffer		buffer;
-	char	   *page;
-
-	if (recent_buffers == NULL)
-		recent_buffers = MemoryContextAllocZero(TopMemoryContext, RECENT_BUFFERS * sizeof(Buffer));
-	buffer = recent_buffers[ItemPointerGetBlockNumber(tid) % RECENT_BUFFERS];
-	if (!BufferIsValid(buffer))
-		return;
-	page = (char *) BufferGetBlock(buffer);
-	__builtin_prefetch(GetBufferDescriptor(buffer - 1), 1);
-	__builtin_prefetch(page);
-	__builtin_prefetch(page + SizeOfPageHeaderData +
-					   (ItemPointerGetOffsetNumber(tid) - 1) * sizeof(ItemIdData));
-}
-
-/* Pin a block of the sessions; false if the table has become shorter. */
-static bool
-pin_block(Relation rel, BlockNumber block, Buffer *buffer)
-{
-	Buffer	   *recent = &recent_buffers[block % RECENT_BUFFERS];
-
-	*buffer = *recent;
-	if (BufferIsValid(*buffer) &&
-		ReadRecentBuffer(VQ_LOCATOR(rel), MAIN_FORKNUM, block, *buffer))
-		return true;
-	if (block >= RelationGetNumberOfBlocks(rel))
-		return false;
-	*buffer = ReadBuffer(rel, block);
-	*recent = *buffer;
-	return true;
-}
-
-/* Read the row at an offset of a pinned block, if the snapshot sees that one of this id. */
-static bool
-read_session_at(Relation rel, Buffer buffer, OffsetNumber offset, const pg_uuid_t *id, VqRow *row)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-	HeapTupleData tuple;
-	bool		found = false;
-	Page		page;
-
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	page = BufferGetPage(buffer);
-	if (offset <= PageGetMaxOffsetNumber(page) && ItemIdIsNormal(PageGetItemId(page, offset)))
-	{
-		tuple.t_data = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, offset));
-		tuple.t_len = ItemIdGetLength(PageGetItemId(page, offset));
-		tuple.t_tableOid = RelationGetRelid(rel);
-		ItemPointerSet(&tuple.t_self, BufferGetBlockNumber(buffer), offset);
-		__builtin_prefetch((char *) tuple.t_data + 64);
-		if (HeapTupleSatisfiesVisibility(&tuple, GetActiveSnapshot(), buffer) &&
-			memcmp(DatumGetUUIDP(get_attribute(&tuple, desc, Anum_sessions_id)), id, UUID_LEN) == 0)
-		{
-			vq_read_row(&tuple, desc, row);
-			found = true;
-		}
-	}
-	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-	return found;
-}
-
-bool
-vq_fetch_session_at(const ItemPointerData *tid, const pg_uuid_t *id, VqRow *row)
-{
-	Relation	rel;
-	Buffer		buffer;
-	bool		found = false;
-
-	/*
-	 * The rows read by a transaction with one snapshot are the index's matter, and predicate locks
-	 * are too.
-	 */
-	if (IsolationUsesXactSnapshot())
-		return false;
-	expect_row(tid);
-	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);
-	if (rel->rd_tableam == GetHeapamTableAmRoutine() &&
-		pin_block(rel, ItemPointerGetBlockNumber(tid), &buffer))
-	{
-		found = read_session_at(rel, buffer, ItemPointerGetOffsetNumber(tid), id, row);
-		ReleaseBuffer(buffer);
-	}
-	table_close(rel, NoLock);
-	return found;
 }
 
 bool

@@ -147,12 +147,6 @@ extern bool vq_fetch_live(const pg_uuid_t *queue_id, const pg_uuid_t *user_id,
 						  Snapshot snapshot, VqRow *row);
 
 /*
- * Fetch the session of this id if its row is there, in the version that the
- * statement's snapshot sees.  False does not mean that there is none.
- */
-extern bool vq_fetch_session_at(const ItemPointerData *tid, const pg_uuid_t *id, VqRow *row);
-
-/*
  * Wait for the transaction that is about to give the user a live session, if
  * there is one; false if there is none.
  */

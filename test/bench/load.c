@@ -34,8 +34,12 @@
 #define MAX_LOADS 10
 #define SECOND INT64_C(1000000000)
 
-/* Turns before the first one that counts: statements are planned anew, and caches fill. */
-#define WARM_ROUNDS 2
+/*
+ * Turns before the first one that counts: statements are planned anew, caches
+ * fill, and each server process meets the pages of shared memory for the first
+ * time, which costs it a page fault each.
+ */
+#define WARM_ROUNDS 15
 
 typedef struct Load
 {
