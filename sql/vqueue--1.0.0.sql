@@ -66,6 +66,27 @@ CREATE TABLE vqueue.queues (
                             CONSTRAINT queues_burst_check CHECK (burst BETWEEN 0 AND 1000000),
     max_waiting             int NOT NULL DEFAULT 0
                             CONSTRAINT queues_max_waiting_check CHECK (max_waiting BETWEEN 0 AND 1000000000),
+    method                  text NOT NULL DEFAULT 'fifo'
+                            CONSTRAINT queues_method_check
+                            CHECK (method IN ('fifo', 'random', 'passthrough', 'reject')),
+    lane_weights            int[]
+                            CONSTRAINT queues_lane_weights_check
+                            CHECK (array_ndims(lane_weights) = 1 AND array_length(lane_weights, 1) = 4
+                                   AND array_lower(lane_weights, 1) = 1
+                                   AND array_position(lane_weights, NULL) IS NULL
+                                   AND 1 <= ALL (lane_weights) AND 100 >= ALL (lane_weights)),
+    waiting_timeout         interval NOT NULL DEFAULT '0'
+                            CONSTRAINT queues_waiting_timeout_check
+                            CHECK (waiting_timeout BETWEEN '0' AND '1 day'),
+    serving_timeout         interval NOT NULL DEFAULT '0'
+                            CONSTRAINT queues_serving_timeout_check
+                            CHECK (serving_timeout BETWEEN '0' AND '1 day'),
+    claim_timeout           interval NOT NULL DEFAULT '0'
+                            CONSTRAINT queues_claim_timeout_check
+                            CHECK (claim_timeout BETWEEN '0' AND '1 day'),
+    prequeue_at             timestamptz,
+    opens_at                timestamptz,
+    closes_at               timestamptz,
     state                   text NOT NULL DEFAULT 'open'
                             CONSTRAINT queues_state_check
                             CHECK (state IN ('open', 'paused', 'draining', 'closed')),
@@ -74,7 +95,11 @@ CREATE TABLE vqueue.queues (
                             CONSTRAINT queues_version_check CHECK (version BETWEEN 1 AND 4611686018427387904),
     created_at              timestamptz NOT NULL DEFAULT now(),
     updated_at              timestamptz NOT NULL DEFAULT now(),
-    UNIQUE (tenant_id, name)
+    UNIQUE (tenant_id, name),
+    CONSTRAINT queues_schedule_check
+    CHECK ((prequeue_at < opens_at) IS NOT FALSE AND (prequeue_at < closes_at) IS NOT FALSE
+           AND (opens_at < closes_at) IS NOT FALSE AND isfinite(coalesce(prequeue_at, 'epoch'))
+           AND isfinite(coalesce(opens_at, 'epoch')) AND isfinite(coalesce(closes_at, 'epoch')))
 );
 COMMENT ON TABLE vqueue.queues IS 'waiting rooms, one in front of each scarce thing';
 COMMENT ON COLUMN vqueue.queues.max_concurrent_users IS 'the cap: how many sessions may hold a slot at a time';
@@ -82,6 +107,20 @@ COMMENT ON COLUMN vqueue.queues.release_rate_per_minute IS 'the rate: releases a
 COMMENT ON COLUMN vqueue.queues.burst IS
     'how many releases may come at once after a quiet time; 0 means a tenth of a second''s worth of the rate, at least 1';
 COMMENT ON COLUMN vqueue.queues.max_waiting IS 'joins are refused while this many sessions wait; 0 means no limit';
+COMMENT ON COLUMN vqueue.queues.method IS
+    'fifo (in the order of arrival), random (every newcomer at a random place among those waiting), passthrough (all in at once, '
+    'past rate and cap), reject (no newcomers)';
+COMMENT ON COLUMN vqueue.queues.lane_weights IS
+    'releases in turn for vip, high, normal and low, 1 to 100 each; null: strictly one lane after the other';
+COMMENT ON COLUMN vqueue.queues.waiting_timeout IS
+    'a waiting session that gives no sign of life for so long becomes abandoned; 0: never';
+COMMENT ON COLUMN vqueue.queues.serving_timeout IS
+    'a serving session becomes expired so long after it came in or was extended; 0: never';
+COMMENT ON COLUMN vqueue.queues.claim_timeout IS
+    'a released session is ready first, and becomes no_show unless claimed for so long; 0: it is serving at once';
+COMMENT ON COLUMN vqueue.queues.prequeue_at IS 'when the worker will let people join without releasing them (state paused); null once it has';
+COMMENT ON COLUMN vqueue.queues.opens_at IS 'when the worker will open the queue; null once it has';
+COMMENT ON COLUMN vqueue.queues.closes_at IS 'when the worker will close the queue; null once it has';
 COMMENT ON COLUMN vqueue.queues.state IS
     'open (join and release), paused (join, no release), draining (release, no join), closed (neither)';
 COMMENT ON COLUMN vqueue.queues.version IS 'counts the changes of this row; the later one wins in memory';
@@ -121,13 +160,19 @@ CREATE TABLE vqueue.user_sessions (
     priority    text NOT NULL DEFAULT 'normal',
     user_name   text,
     user_email  text,
-    reason      text
+    reason      text,
+    ready_at    timestamptz,
+    extended_at timestamptz,
+    place_key   bigint
 ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05);
 COMMENT ON TABLE vqueue.user_sessions IS
     'one row a visit of a user to a queue: the truth that memory only indexes';
 COMMENT ON COLUMN vqueue.user_sessions.ticket IS 'arrival number in the queue, never issued twice, never changed';
 COMMENT ON COLUMN vqueue.user_sessions.left_at IS 'when the session ended; null while it is live';
 COMMENT ON COLUMN vqueue.user_sessions.reason IS 'what the operator gave as the reason of its last step';
+COMMENT ON COLUMN vqueue.user_sessions.ready_at IS 'when the session was called, in a queue with a claim_timeout';
+COMMENT ON COLUMN vqueue.user_sessions.extended_at IS 'when the lease of a serving session was last renewed';
+COMMENT ON COLUMN vqueue.user_sessions.place_key IS 'internal: its place in a queue with method random; the lower comes first';
 
 CREATE UNIQUE INDEX user_sessions_queue_id_ticket_key ON vqueue.user_sessions (queue_id, ticket);
 CREATE UNIQUE INDEX user_sessions_live_key ON vqueue.user_sessions (queue_id, user_id) WHERE left_at IS NULL;
@@ -380,145 +425,255 @@ CREATE FUNCTION vqueue._position(queue_id uuid, ticket bigint) RETURNS bigint
 COMMENT ON FUNCTION vqueue._position(uuid, bigint) IS
     'internal: position of a ticket, for the view sessions';
 
-CREATE FUNCTION vqueue._check_settings(name text, description text, release_rate_per_minute int,
-                                       max_concurrent_users int, burst int, max_waiting int) RETURNS void
+CREATE FUNCTION vqueue._refuse(message text, detail text, hint text,
+                               code text = 'invalid_parameter_value') RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message, DETAIL = detail, HINT = hint;
+END
+$$;
+COMMENT ON FUNCTION vqueue._refuse(text, text, text, text) IS 'internal: raises an error, of SQLSTATE 22023 unless another is given';
+
+CREATE FUNCTION vqueue._check_texts(name text, description text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF name = '' THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = 'queue name must not be empty',
-            DETAIL = 'Applications and channels know a queue by its name.',
-            HINT = 'Give the queue a name of 1 to 200 bytes.';
+        PERFORM vqueue._refuse('queue name must not be empty',
+            'Applications and channels know a queue by its name.',
+            'Give the queue a name of 1 to 200 bytes.');
     END IF;
     IF octet_length(name) > 200 THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = 'queue name is too long',
-            DETAIL = format('The name has %s bytes, the limit is 200.', octet_length(name)),
-            HINT = 'Choose a shorter name and put the rest into the description.';
+        PERFORM vqueue._refuse('queue name is too long',
+            format('The name has %s bytes, the limit is 200.', octet_length(name)),
+            'Choose a shorter name and put the rest into the description.');
     END IF;
     IF name ~ (CASE WHEN getdatabaseencoding() ~ '^(WIN|KOI|SQL)' THEN '[\x01-\x1f\x7f]' ELSE '[[:cntrl:]]' END) THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = 'queue name must not contain control characters',
-            DETAIL = 'Tabs, line ends and the like do not show in logs and channels.',
-            HINT = 'Use printable characters.';
+        PERFORM vqueue._refuse('queue name must not contain control characters',
+            'Tabs, line ends and the like do not show in logs and channels.',
+            'Use printable characters.');
     END IF;
     IF name ~* '^\{?[0-9a-f]{4}-?([0-9a-f]{4}-?){6}[0-9a-f]{4}\}?$' THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = format('queue name "%s" looks like an id', name),
-            DETAIL = 'Functions take a queue by its name or its id, so a name must not be a uuid.',
-            HINT = 'Choose another name.';
+        PERFORM vqueue._refuse(format('queue name "%s" looks like an id', name),
+            'Functions take a queue by its name or its id, so a name must not be a uuid.',
+            'Choose another name.');
     END IF;
     IF octet_length(description) > 10000 THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = 'queue description is too long',
-            DETAIL = format('The description has %s bytes, the limit is 10000.', octet_length(description)),
-            HINT = 'Shorten the description.';
-    END IF;
-    IF release_rate_per_minute NOT BETWEEN 1 AND 10000000 THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = format('release_rate_per_minute %s is out of range', release_rate_per_minute),
-            DETAIL = 'The rate must be between 1 and 10000000 releases a minute.',
-            HINT = 'To let nobody in, call vqueue.pause().';
-    END IF;
-    IF max_concurrent_users NOT BETWEEN 1 AND 100000000 THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = format('max_concurrent_users %s is out of range', max_concurrent_users),
-            DETAIL = 'The cap must be between 1 and 100000000 sessions.',
-            HINT = 'To let nobody in, call vqueue.pause().';
-    END IF;
-    IF burst NOT BETWEEN 0 AND 1000000 THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = format('burst %s is out of range', burst),
-            DETAIL = 'The burst must be between 1 and 1000000 releases, or 0.',
-            HINT = 'Use 0 to have it follow the rate: a tenth of a second''s worth, at least 1.';
-    END IF;
-    IF max_waiting NOT BETWEEN 0 AND 1000000000 THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = format('max_waiting %s is out of range', max_waiting),
-            DETAIL = 'The limit must be between 1 and 1000000000 sessions, or 0.',
-            HINT = 'Use 0 for no limit.';
+        PERFORM vqueue._refuse('queue description is too long',
+            format('The description has %s bytes, the limit is 10000.', octet_length(description)),
+            'Shorten the description.');
     END IF;
 END
 $$;
-COMMENT ON FUNCTION vqueue._check_settings(text, text, int, int, int, int) IS
-    'internal: complains of a bad queue setting; a null is not looked at';
+COMMENT ON FUNCTION vqueue._check_texts(text, text) IS 'internal: complains of a bad name or description; a null is not looked at';
+
+CREATE FUNCTION vqueue._check_number(setting text, value int, lowest int, highest int, detail text, hint text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF value NOT BETWEEN lowest AND highest THEN
+        PERFORM vqueue._refuse(format('%s %s is out of range', setting, value), detail, hint);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION vqueue._check_number(text, int, int, int, text, text) IS 'internal: complains of a number out of range; a null is not looked at';
+
+CREATE FUNCTION vqueue._check_timeout(setting text, value interval) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF value NOT BETWEEN '0' AND '1 day' THEN
+        PERFORM vqueue._refuse(format('%s %s is out of range', setting, value),
+            'The timeout must be an interval of at most one day, or 0.',
+            'Use 0 to have none.');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION vqueue._check_timeout(text, interval) IS 'internal: complains of a timeout out of range; a null is not looked at';
+
+CREATE FUNCTION vqueue._check_schedule(earlier_name text, earlier timestamptz, later_name text, later timestamptz) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF earlier >= later THEN
+        PERFORM vqueue._refuse(format('%s must be before %s', earlier_name, later_name),
+            format('They are %s and %s.', earlier, later),
+            'A queue lets people join, then opens, then closes; leave out what shall not happen by itself.');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION vqueue._check_schedule(text, timestamptz, text, timestamptz) IS
+    'internal: complains of two moments in the wrong order; a null is not looked at';
+
+CREATE FUNCTION vqueue._check_queue(q vqueue.queues) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM vqueue._check_texts(q.name, q.description);
+    PERFORM vqueue._check_number('release_rate_per_minute', q.release_rate_per_minute, 1, 10000000,
+        'The rate must be between 1 and 10000000 releases a minute.', 'To let nobody in, call vqueue.pause().');
+    PERFORM vqueue._check_number('max_concurrent_users', q.max_concurrent_users, 1, 100000000,
+        'The cap must be between 1 and 100000000 sessions.', 'To let nobody in, call vqueue.pause().');
+    PERFORM vqueue._check_number('burst', q.burst, 0, 1000000,
+        'The burst must be between 1 and 1000000 releases, or 0.',
+        'Use 0 to have it follow the rate: a tenth of a second''s worth, at least 1.');
+    PERFORM vqueue._check_number('max_waiting', q.max_waiting, 0, 1000000000,
+        'The limit must be between 1 and 1000000000 sessions, or 0.', 'Use 0 for no limit.');
+    IF q.method NOT IN ('fifo', 'random', 'passthrough', 'reject') THEN
+        PERFORM vqueue._refuse(format('queueing method "%s" is not known', q.method),
+            'The method says in which order people come in, or that all or none do.',
+            'Use fifo, random, passthrough or reject.');
+    END IF;
+    IF cardinality(q.lane_weights) <> 4 OR array_ndims(q.lane_weights) <> 1
+       OR array_position(q.lane_weights, NULL) IS NOT NULL
+       OR NOT (1 <= ALL (q.lane_weights) AND 100 >= ALL (q.lane_weights)) THEN
+        PERFORM vqueue._refuse(format('lane weights %s are out of range', q.lane_weights),
+            'There is one weight, of 1 to 100, for each of vip, high, normal and low.',
+            'For example {8,4,2,1}; use {} for strict priorities.');
+    END IF;
+    PERFORM vqueue._check_timeout('waiting_timeout', q.waiting_timeout);
+    PERFORM vqueue._check_timeout('serving_timeout', q.serving_timeout);
+    PERFORM vqueue._check_timeout('claim_timeout', q.claim_timeout);
+    PERFORM vqueue._check_schedule('prequeue_at', q.prequeue_at, 'opens_at', q.opens_at);
+    PERFORM vqueue._check_schedule('prequeue_at', q.prequeue_at, 'closes_at', q.closes_at);
+    PERFORM vqueue._check_schedule('opens_at', q.opens_at, 'closes_at', q.closes_at);
+    IF q.state NOT IN ('open', 'paused', 'draining', 'closed') THEN
+        PERFORM vqueue._refuse(format('queue state "%s" is not known', q.state),
+            'A queue begins in one of the states that open, pause, drain and close set.',
+            'Use open, paused, draining or closed.');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION vqueue._check_queue(vqueue.queues) IS
+    'internal: complains of a bad setting of a queue; a null is not looked at';
+
+/* What stands for nothing in an argument where null means unchanged. */
+CREATE FUNCTION vqueue._moment(at timestamptz) RETURNS timestamptz
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT CASE WHEN isfinite(at) THEN at END $$;
+COMMENT ON FUNCTION vqueue._moment(timestamptz) IS 'internal: null for infinity, by which alter_queue takes a moment away';
+
+CREATE FUNCTION vqueue._weights(weights int[]) RETURNS int[]
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT CASE WHEN cardinality(weights) > 0 THEN weights END $$;
+COMMENT ON FUNCTION vqueue._weights(int[]) IS 'internal: null for an empty array, by which alter_queue takes weights away';
 
 CREATE FUNCTION vqueue.create_queue(name text, release_rate_per_minute int = 10, max_concurrent_users int = 100,
-                                    description text = NULL, burst int = 0, max_waiting int = 0,
-                                    state text = 'open') RETURNS uuid
+                                    description text = NULL, burst int = 0, max_waiting int = 0, state text = NULL,
+                                    method text = 'fifo', lane_weights int[] = NULL, waiting_timeout interval = '0',
+                                    serving_timeout interval = '0', claim_timeout interval = '0',
+                                    prequeue_at timestamptz = NULL, opens_at timestamptz = NULL,
+                                    closes_at timestamptz = NULL) RETURNS uuid
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
+    q vqueue.queues;
     new_id uuid;
 BEGIN
     IF name IS NULL OR release_rate_per_minute IS NULL OR max_concurrent_users IS NULL
-       OR burst IS NULL OR max_waiting IS NULL OR state IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
-            MESSAGE = 'queue settings must not be null',
-            DETAIL = 'Only the description of a new queue may be null.',
-            HINT = 'Leave an argument out to get its default.';
+       OR burst IS NULL OR max_waiting IS NULL OR method IS NULL OR waiting_timeout IS NULL
+       OR serving_timeout IS NULL OR claim_timeout IS NULL THEN
+        PERFORM vqueue._refuse('queue settings must not be null',
+            'Only description, state, lane_weights and the moments of a new queue may be null.',
+            'Leave an argument out to get its default.', 'null_value_not_allowed');
     END IF;
-    PERFORM vqueue._check_settings(name, description, release_rate_per_minute, max_concurrent_users,
-                                   burst, max_waiting);
-    IF state NOT IN ('open', 'paused', 'draining', 'closed') THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = format('queue state "%s" is not known', state),
-            DETAIL = 'A queue begins in one of the states that open, pause, drain and close set.',
-            HINT = 'Use open, paused, draining or closed.';
-    END IF;
+    q.name := name;
+    q.description := description;
+    q.release_rate_per_minute := release_rate_per_minute;
+    q.max_concurrent_users := max_concurrent_users;
+    q.burst := burst;
+    q.max_waiting := max_waiting;
+    q.method := method;
+    q.lane_weights := vqueue._weights(lane_weights);
+    q.waiting_timeout := waiting_timeout;
+    q.serving_timeout := serving_timeout;
+    q.claim_timeout := claim_timeout;
+    q.prequeue_at := vqueue._moment(prequeue_at);
+    q.opens_at := vqueue._moment(opens_at);
+    q.closes_at := vqueue._moment(closes_at);
+    q.state := coalesce(state, CASE WHEN q.prequeue_at IS NOT NULL OR q.opens_at IS NOT NULL THEN 'closed' ELSE 'open' END);
+    PERFORM vqueue._check_queue(q);
     INSERT INTO vqueue.queues (tenant_id, name, description, release_rate_per_minute, max_concurrent_users,
-                               burst, max_waiting, state)
-    VALUES (vqueue._tenant(), name, description, release_rate_per_minute, max_concurrent_users,
-            burst, max_waiting, state)
+                               burst, max_waiting, method, lane_weights, waiting_timeout, serving_timeout,
+                               claim_timeout, prequeue_at, opens_at, closes_at, state)
+    VALUES (vqueue._tenant(), q.name, q.description, q.release_rate_per_minute, q.max_concurrent_users,
+            q.burst, q.max_waiting, q.method, q.lane_weights, q.waiting_timeout, q.serving_timeout,
+            q.claim_timeout, q.prequeue_at, q.opens_at, q.closes_at, q.state)
     ON CONFLICT ON CONSTRAINT queues_tenant_id_name_key DO NOTHING
     RETURNING id INTO new_id;
     IF new_id IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
-            MESSAGE = format('queue "%s" already exists', name),
-            DETAIL = 'A queue''s name is unique in its tenant.',
-            HINT = 'Choose another name, or change the existing queue with vqueue.alter_queue().';
+        PERFORM vqueue._refuse(format('queue "%s" already exists', name),
+            'A queue''s name is unique in its tenant.',
+            'Choose another name, or change the existing queue with vqueue.alter_queue().', 'duplicate_object');
     END IF;
     RETURN new_id;
 END
 $$;
-COMMENT ON FUNCTION vqueue.create_queue(text, int, int, text, int, int, text) IS
+COMMENT ON FUNCTION vqueue.create_queue(text, int, int, text, int, int, text, text, int[], interval, interval, interval,
+                                        timestamptz, timestamptz, timestamptz) IS
     'creates a queue in the current tenant and returns its id. Rate in releases a minute (1 to 10000000), cap in '
-    'sessions (1 to 100000000), burst in releases (0: a tenth of a second''s worth), max_waiting in sessions (0: no limit). '
+    'sessions (1 to 100000000), burst in releases (0: a tenth of a second''s worth), max_waiting in sessions (0: no limit), '
+    'method fifo, random, passthrough or reject, lane_weights of vip, high, normal and low (1 to 100 each; null: strict), '
+    'timeouts of at most a day (0: none). State open unless given, or closed where it is to open by the clock. '
     'Errors: 42710 name taken; 22023 out of range; 22004 a null; 53200 vqueue.memory_limit reached';
 
 CREATE FUNCTION vqueue.alter_queue(queue text, release_rate_per_minute int = NULL, max_concurrent_users int = NULL,
                                    description text = NULL, burst int = NULL, max_waiting int = NULL,
-                                   name text = NULL) RETURNS void
+                                   name text = NULL, method text = NULL, lane_weights int[] = NULL,
+                                   waiting_timeout interval = NULL, serving_timeout interval = NULL,
+                                   claim_timeout interval = NULL, prequeue_at timestamptz = NULL,
+                                   opens_at timestamptz = NULL, closes_at timestamptz = NULL) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
     wanted uuid := vqueue._queue(queue);
+    q vqueue.queues;
 BEGIN
-    PERFORM vqueue._check_settings(name, description, release_rate_per_minute, max_concurrent_users,
-                                   burst, max_waiting);
-    IF name IS NOT NULL AND EXISTS (SELECT FROM vqueue.queues q
-                                     WHERE q.tenant_id = vqueue._tenant() AND q.name = alter_queue.name
-                                       AND q.id <> wanted) THEN
-        RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
-            MESSAGE = format('queue "%s" already exists', name),
-            DETAIL = 'A queue''s name is unique in its tenant.',
-            HINT = 'Choose another name.';
+    SELECT * INTO q FROM vqueue.queues AS t WHERE t.id = wanted FOR NO KEY UPDATE;
+    q.name := coalesce(name, q.name);
+    q.description := coalesce(description, q.description);
+    q.release_rate_per_minute := coalesce(release_rate_per_minute, q.release_rate_per_minute);
+    q.max_concurrent_users := coalesce(max_concurrent_users, q.max_concurrent_users);
+    q.burst := coalesce(burst, q.burst);
+    q.max_waiting := coalesce(max_waiting, q.max_waiting);
+    q.method := coalesce(method, q.method);
+    q.lane_weights := vqueue._weights(coalesce(lane_weights, q.lane_weights));
+    q.waiting_timeout := coalesce(waiting_timeout, q.waiting_timeout);
+    q.serving_timeout := coalesce(serving_timeout, q.serving_timeout);
+    q.claim_timeout := coalesce(claim_timeout, q.claim_timeout);
+    q.prequeue_at := vqueue._moment(coalesce(prequeue_at, q.prequeue_at));
+    q.opens_at := vqueue._moment(coalesce(opens_at, q.opens_at));
+    q.closes_at := vqueue._moment(coalesce(closes_at, q.closes_at));
+    PERFORM vqueue._check_queue(q);
+    IF EXISTS (SELECT FROM vqueue.queues t WHERE t.tenant_id = q.tenant_id AND t.name = q.name AND t.id <> wanted) THEN
+        PERFORM vqueue._refuse(format('queue "%s" already exists', name),
+            'A queue''s name is unique in its tenant.', 'Choose another name.', 'duplicate_object');
     END IF;
-    UPDATE vqueue.queues q
-       SET name = coalesce(alter_queue.name, q.name),
-           description = coalesce(alter_queue.description, q.description),
-           release_rate_per_minute = coalesce(alter_queue.release_rate_per_minute, q.release_rate_per_minute),
-           max_concurrent_users = coalesce(alter_queue.max_concurrent_users, q.max_concurrent_users),
-           burst = coalesce(alter_queue.burst, q.burst),
-           max_waiting = coalesce(alter_queue.max_waiting, q.max_waiting)
-     WHERE q.id = wanted;
+    UPDATE vqueue.queues t
+       SET name = q.name,
+           description = q.description,
+           release_rate_per_minute = q.release_rate_per_minute,
+           max_concurrent_users = q.max_concurrent_users,
+           burst = q.burst,
+           max_waiting = q.max_waiting,
+           method = q.method,
+           lane_weights = q.lane_weights,
+           waiting_timeout = q.waiting_timeout,
+           serving_timeout = q.serving_timeout,
+           claim_timeout = q.claim_timeout,
+           prequeue_at = q.prequeue_at,
+           opens_at = q.opens_at,
+           closes_at = q.closes_at
+     WHERE t.id = wanted;
 END
 $$;
-COMMENT ON FUNCTION vqueue.alter_queue(text, int, int, text, int, int, text) IS
-    'changes settings of a queue while it runs, from the next release on; null leaves one as it is. Units as in create_queue. '
+COMMENT ON FUNCTION vqueue.alter_queue(text, int, int, text, int, int, text, text, int[], interval, interval, interval,
+                                       timestamptz, timestamptz, timestamptz) IS
+    'changes settings of a queue while it runs, from the next release on; null leaves one as it is, infinity takes a moment '
+    'away, and {} the weights. Units as in create_queue. '
     'A cap below the present number inside sends nobody away: it lets nobody in until enough have gone. '
     'Errors: 42704 unknown queue; 42710 name taken; 22023 out of range';
 

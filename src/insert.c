@@ -64,15 +64,16 @@ only_our_columns(TupleDesc desc)
 	{
 		Oid			type;
 		bool		not_null;
-	}			ours[Anum_sessions_reason] =
+	}			ours[Natts_sessions] =
 
 	{
 		{UUIDOID, true}, {UUIDOID, true}, {UUIDOID, true}, {INT8OID, true},
 		{TIMESTAMPTZOID, true}, {TIMESTAMPTZOID, false}, {TIMESTAMPTZOID, false},
-		{TEXTOID, true}, {TEXTOID, true}, {TEXTOID, false}, {TEXTOID, false}, {TEXTOID, false}
+		{TEXTOID, true}, {TEXTOID, true}, {TEXTOID, false}, {TEXTOID, false}, {TEXTOID, false},
+		{TIMESTAMPTZOID, false}, {TIMESTAMPTZOID, false}, {INT8OID, false}
 	};
 
-	if (desc->natts != Anum_sessions_reason)
+	if (desc->natts != Natts_sessions)
 		return false;
 	for (int i = 0; i < desc->natts; i++)
 		if (TupleDescAttr(desc, i)->atttypid != ours[i].type ||
@@ -161,7 +162,7 @@ slot_of(Relation rel, const VqRow *row, Datum user_name, Datum user_email)
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 	Datum	   *values = slot->tts_values;
 
-	memset(slot->tts_isnull, false, Anum_sessions_reason * sizeof(bool));
+	memset(slot->tts_isnull, false, Natts_sessions * sizeof(bool));
 	values[Anum_sessions_id - 1] = UUIDPGetDatum(&row->id);
 	values[Anum_sessions_queue_id - 1] = UUIDPGetDatum(&row->queue_id);
 	values[Anum_sessions_user_id - 1] = UUIDPGetDatum(&row->user_id);
@@ -177,6 +178,11 @@ slot_of(Relation rel, const VqRow *row, Datum user_name, Datum user_email)
 	values[Anum_sessions_user_email - 1] = user_email;
 	slot->tts_isnull[Anum_sessions_user_email - 1] = user_email == (Datum) 0;
 	slot->tts_isnull[Anum_sessions_reason - 1] = true;
+	values[Anum_sessions_ready_at - 1] = TimestampTzGetDatum(row->ready_at);
+	slot->tts_isnull[Anum_sessions_ready_at - 1] = row->ready_at == 0;
+	slot->tts_isnull[Anum_sessions_extended_at - 1] = true;
+	values[Anum_sessions_place_key - 1] = Int64GetDatum(row->place_key);
+	slot->tts_isnull[Anum_sessions_place_key - 1] = row->place_key == 0;
 	ExecStoreVirtualTuple(slot);
 	return slot;
 }

@@ -47,7 +47,16 @@ typedef enum VqState
 	VQ_OPEN = VQ_JOINS | VQ_RELEASES
 } VqState;
 
-/* What memory keeps of a row of queues. */
+typedef enum VqMethod
+{
+	VQ_FIFO,
+	VQ_RANDOM,
+	VQ_PASSTHROUGH,
+	VQ_REJECT,
+	VQ_METHODS
+} VqMethod;
+
+/* What memory keeps of a row of queues; timeouts in microseconds, 0 without one, moments 0 for none. */
 typedef struct VqSettings
 {
 	pg_uuid_t	tenant_id;
@@ -56,6 +65,14 @@ typedef struct VqSettings
 	int32		max_concurrent_users;
 	int32		burst;			/* 0: vq_pacer_default_burst */
 	int32		max_waiting;	/* 0: no limit */
+	VqMethod	method;
+	int32		weights[VQ_LANES];	/* of the lanes; all 0: strictly one after the other */
+	int64		waiting_timeout;
+	int64		serving_timeout;
+	int64		claim_timeout;
+	TimestampTz prequeue_at;
+	TimestampTz opens_at;
+	TimestampTz closes_at;
 	VqState		state;
 	char		name[VQ_NAME_SIZE];
 } VqSettings;

@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "table.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -21,6 +22,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 static const char *const relation_names[VQ_RELATIONS] = {
 	"tenants", "queues", "ticket_ceilings", "user_sessions", "secrets",
@@ -38,6 +40,9 @@ const char *const vq_lane_names[VQ_LANES] = {"vip", "high", "normal", "low"};
 
 /* In the order of VqState's values. */
 static const char *const state_names[] = {"closed", "paused", "draining", "open"};
+
+/* In the order of VqMethod's values. */
+static const char *const method_names[VQ_METHODS] = {"fifo", "random", "passthrough", "reject"};
 
 static Oid	relation_oids[VQ_RELATIONS];
 static Oid	owner = InvalidOid;
@@ -218,6 +223,9 @@ vq_row_of(const Datum *values, const bool *nulls, const ItemPointerData *tid, Vq
 	row->joined_at = DatumGetTimestampTz(values[Anum_sessions_joined_at - 1]);
 	row->served_at = time_of(values[Anum_sessions_served_at - 1], nulls[Anum_sessions_served_at - 1]);
 	row->left_at = time_of(values[Anum_sessions_left_at - 1], nulls[Anum_sessions_left_at - 1]);
+	row->ready_at = time_of(values[Anum_sessions_ready_at - 1], nulls[Anum_sessions_ready_at - 1]);
+	row->extended_at = time_of(values[Anum_sessions_extended_at - 1], nulls[Anum_sessions_extended_at - 1]);
+	row->place_key = nulls[Anum_sessions_place_key - 1] ? 0 : DatumGetInt64(values[Anum_sessions_place_key - 1]);
 	row->status = number_of(values[Anum_sessions_status - 1], nulls[Anum_sessions_status - 1],
 							vq_status_names, VQ_STATUSES, &last_status);
 	row->lane = number_of(values[Anum_sessions_priority - 1], nulls[Anum_sessions_priority - 1],
@@ -234,10 +242,39 @@ vq_read_row(HeapTuple tuple, TupleDesc desc, VqRow *row)
 	vq_row_of(values, nulls, &tuple->t_self, row);
 }
 
+/* Microseconds, of months by 30 days; the constraints let none be negative. */
+static int64
+read_interval(HeapTuple tuple, TupleDesc desc, int attnum)
+{
+	Interval   *interval = DatumGetIntervalP(get_attribute(tuple, desc, attnum));
+
+	return interval->time + (interval->day + interval->month * INT64CONST(30)) * USECS_PER_DAY;
+}
+
+static TimestampTz
+read_time(HeapTuple tuple, TupleDesc desc, int attnum)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, attnum, desc, &isnull);
+
+	return time_of(value, isnull);
+}
+
+static void
+read_weights(HeapTuple tuple, TupleDesc desc, int32 *weights)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, Anum_queues_lane_weights, desc, &isnull);
+
+	if (!isnull)
+		memcpy(weights, ARR_DATA_PTR(DatumGetArrayTypeP(value)), VQ_LANES * sizeof(int32));
+}
+
 void
 vq_read_settings(HeapTuple tuple, TupleDesc desc, VqSettings *settings)
 {
 	static Met	last_state;
+	static Met	last_method;
 	text	   *name = DatumGetTextPP(get_attribute(tuple, desc, Anum_queues_name));
 
 	memset(settings, 0, sizeof(*settings));
@@ -249,6 +286,15 @@ vq_read_settings(HeapTuple tuple, TupleDesc desc, VqSettings *settings)
 		DatumGetInt32(get_attribute(tuple, desc, Anum_queues_release_rate_per_minute));
 	settings->burst = DatumGetInt32(get_attribute(tuple, desc, Anum_queues_burst));
 	settings->max_waiting = DatumGetInt32(get_attribute(tuple, desc, Anum_queues_max_waiting));
+	settings->method = number_of(get_attribute(tuple, desc, Anum_queues_method), false,
+								 method_names, VQ_METHODS, &last_method);
+	read_weights(tuple, desc, settings->weights);
+	settings->waiting_timeout = read_interval(tuple, desc, Anum_queues_waiting_timeout);
+	settings->serving_timeout = read_interval(tuple, desc, Anum_queues_serving_timeout);
+	settings->claim_timeout = read_interval(tuple, desc, Anum_queues_claim_timeout);
+	settings->prequeue_at = read_time(tuple, desc, Anum_queues_prequeue_at);
+	settings->opens_at = read_time(tuple, desc, Anum_queues_opens_at);
+	settings->closes_at = read_time(tuple, desc, Anum_queues_closes_at);
 	settings->state = number_of(get_attribute(tuple, desc, Anum_queues_state), false,
 								state_names, lengthof(state_names), &last_state);
 	settings->version = DatumGetInt64(get_attribute(tuple, desc, Anum_queues_version));

@@ -45,9 +45,17 @@ enum
 	Anum_queues_release_rate_per_minute = 6,
 	Anum_queues_burst = 7,
 	Anum_queues_max_waiting = 8,
-	Anum_queues_state = 9,
-	Anum_queues_version = 11,
-	Anum_queues_updated_at = 13,
+	Anum_queues_method = 9,
+	Anum_queues_lane_weights = 10,
+	Anum_queues_waiting_timeout = 11,
+	Anum_queues_serving_timeout = 12,
+	Anum_queues_claim_timeout = 13,
+	Anum_queues_prequeue_at = 14,
+	Anum_queues_opens_at = 15,
+	Anum_queues_closes_at = 16,
+	Anum_queues_state = 17,
+	Anum_queues_version = 19,
+	Anum_queues_updated_at = 21,
 
 	Anum_ceilings_queue_id = 1,
 	Anum_ceilings_ceiling = 2,
@@ -66,7 +74,11 @@ enum
 	Anum_sessions_priority,
 	Anum_sessions_user_name,
 	Anum_sessions_user_email,
-	Anum_sessions_reason
+	Anum_sessions_reason,
+	Anum_sessions_ready_at,
+	Anum_sessions_extended_at,
+	Anum_sessions_place_key,
+	Natts_sessions = Anum_sessions_place_key
 };
 
 typedef enum VqStatus
@@ -97,6 +109,9 @@ typedef struct VqRow
 	TimestampTz joined_at;
 	TimestampTz served_at;
 	TimestampTz left_at;
+	TimestampTz ready_at;
+	TimestampTz extended_at;
+	int64		place_key;		/* 0: none */
 	VqStatus	status;
 	VqKind		lane;
 	ItemPointerData tid;		/* where it was read */

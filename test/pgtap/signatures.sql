@@ -13,8 +13,8 @@ SELECT no_plan();
 -- functions: name, arguments, result, volatility
 CREATE TEMP TABLE face (name name, arguments name[], result text, volatility text);
 INSERT INTO face VALUES
-    ('create_queue', '{text,integer,integer,text,integer,integer,text}', 'uuid', 'volatile'),
-    ('alter_queue', '{text,integer,integer,text,integer,integer,text}', 'void', 'volatile'),
+    ('create_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone}', 'uuid', 'volatile'),
+    ('alter_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone}', 'void', 'volatile'),
     ('drop_queue', '{text,boolean}', 'void', 'volatile'),
     ('open', '{text}', 'void', 'volatile'),
     ('pause', '{text}', 'void', 'volatile'),
@@ -51,7 +51,11 @@ SELECT is(pg_get_function_arguments('vqueue.join'::regproc),
 SELECT is(pg_get_function_arguments('vqueue.create_queue'::regproc),
           'name text, release_rate_per_minute integer DEFAULT 10, max_concurrent_users integer DEFAULT 100, '
           'description text DEFAULT NULL::text, burst integer DEFAULT 0, max_waiting integer DEFAULT 0, '
-          'state text DEFAULT ''open''::text', 'create_queue: names and defaults');
+          'state text DEFAULT NULL::text, method text DEFAULT ''fifo''::text, lane_weights integer[] DEFAULT NULL::integer[], '
+          'waiting_timeout interval DEFAULT ''00:00:00''::interval, serving_timeout interval DEFAULT ''00:00:00''::interval, '
+          'claim_timeout interval DEFAULT ''00:00:00''::interval, prequeue_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
+          'opens_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
+          'closes_at timestamp with time zone DEFAULT NULL::timestamp with time zone', 'create_queue: names and defaults');
 
 -- the type place
 SELECT columns_are('vqueue', 'place', '{id,queue,user_id,status,priority,ticket,position,estimated_wait,next_poll_after,joined_at,served_at,left_at}'::name[]);

@@ -85,7 +85,14 @@ SELECT v || ' ' || n || E'\n' || pg_temp.attempt(format('SELECT vqueue.create_qu
                ('release_rate_per_minute', '2147483647'), ('release_rate_per_minute', '(-2147483648)'),
                ('max_concurrent_users', '0'), ('max_concurrent_users', '-5'), ('max_concurrent_users', '100000001'),
                ('burst', '-1'), ('burst', '1000001'),
-               ('max_waiting', '-1'), ('max_waiting', '1000000001')) AS t (n, v);
+               ('max_waiting', '-1'), ('max_waiting', '1000000001'),
+               ('method', '''lifo'''), ('method', ''''''), ('lane_weights', '''{1,2,3}'''), ('lane_weights', '''{8,4,2,0}'''),
+               ('lane_weights', '''{8,4,2,101}'''), ('lane_weights', '''{8,4,2,NULL}'''), ('lane_weights', '''{{8,4},{2,1}}'''),
+               ('waiting_timeout', '''-1 s'''), ('waiting_timeout', '''1 day 1 s'''), ('serving_timeout', '''1 month'''),
+               ('claim_timeout', '''-1 month''')) AS t (n, v);
+SELECT pg_temp.attempt(format('SELECT vqueue.create_queue(''bad'', %s)', v))
+  FROM unnest(ARRAY['prequeue_at => ''2040-01-02'', opens_at => ''2040-01-01''', 'opens_at => ''2040-01-01'', closes_at => ''2040-01-01''',
+                    'prequeue_at => ''2040-01-02'', closes_at => ''2040-01-01''']) AS v;
 SELECT pg_temp.attempt($$SELECT vqueue.create_queue('bad', release_rate_per_minute => 1.5)$$);
 SELECT pg_temp.attempt($$SELECT vqueue.create_queue('bad', state => 'ajar')$$);
 SELECT pg_temp.attempt($$SELECT vqueue.create_queue('bad', state => 'OPEN')$$);
@@ -94,7 +101,7 @@ SELECT pg_temp.attempt($$SELECT vqueue.create_queue('taken')$$);
 -- nulls where a value is needed
 SELECT f || E'\n' || pg_temp.attempt('SELECT vqueue.' || f)
   FROM unnest(ARRAY['create_queue(NULL)', 'create_queue(''n'', NULL)', 'create_queue(''n'', max_concurrent_users => NULL)',
-                    'create_queue(''n'', burst => NULL)', 'create_queue(''n'', max_waiting => NULL)', 'create_queue(''n'', state => NULL)',
+                    'create_queue(''n'', burst => NULL)', 'create_queue(''n'', max_waiting => NULL)', 'create_queue(''n'', method => NULL)', 'create_queue(''n'', claim_timeout => NULL)',
                     'alter_queue(NULL)', 'drop_queue(NULL)', 'open(NULL)', 'pause(NULL)', 'resume(NULL)', 'drain(NULL)', 'close(NULL)',
                     'release(NULL, 1)', 'release(''q'', NULL)',
                     'join(NULL)', 'join(''q'', NULL)', 'join(''q'', priority => NULL)',
