@@ -75,6 +75,9 @@ apply_session(VqOp *op, bool building, VqNow now)
 			vq_line_clear(line, vq_arena(), VQ_HELD, ticket);
 		vq_mark_row(line, vq_arena(), ticket, ItemPointerGetBlockNumberNoCheck(&op->row),
 					ItemPointerGetOffsetNumberNoCheck(&op->row));
+		vq_mark_alive(line, vq_arena(), ticket, now.mono / USECS_PER_SEC);
+		if (op->flags & VQ_CALL)
+			vq_line_set(line, vq_arena(), VQ_CALLED, ticket);
 		if (op->kind == VQ_INSIDE && (op->flags & (VQ_PAID | VQ_ANNOUNCE)))
 		{
 			vq_ring_add(&queue->released, now, 1);
@@ -85,8 +88,14 @@ apply_session(VqOp *op, bool building, VqNow now)
 		return;
 	}
 	vq_line_clear(line, vq_arena(), op->kind, ticket);
+	if (op->kind == VQ_CALLED)
+		vq_mark_alive(line, vq_arena(), ticket, now.mono / USECS_PER_SEC);	/* its lease begins */
 	if (op->kind == VQ_INSIDE)
+	{
+		if (line->count[VQ_CALLED] > 0)
+			vq_line_clear(line, vq_arena(), VQ_CALLED, ticket);
 		vq_ring_add(&queue->departed, now, 1);
+	}
 	if (op->flags & VQ_ANNOUNCE)
 		vq_line_set(line, vq_arena(), VQ_ENDED, ticket);
 	if (building)

@@ -88,6 +88,8 @@ expect_session(const VqRow *row, void *arg)
 		return;
 	vq_line_reserve(&expected->line, &check->arena, row->ticket);
 	vq_line_set(&expected->line, &check->arena, vq_row_kind(row), row->ticket);
+	if (row->status == VQ_IS_READY)
+		vq_line_set(&expected->line, &check->arena, VQ_CALLED, row->ticket);
 }
 
 static void
@@ -134,7 +136,7 @@ pause_briefly(void)
 static const char *
 kind_text(int kind)
 {
-	return kind < 0 ? "not live" : kind == VQ_INSIDE ? "inside" :
+	return kind < 0 ? "not live" : kind == VQ_INSIDE ? "inside" : kind == VQ_CALLED ? "called" :
 		psprintf("waiting, %s", vq_lane_names[kind]);
 }
 
@@ -147,7 +149,7 @@ kind_in_memory(VqQueue *queue, int64 ticket, bool *held)
 	LWLockAcquire(&queue->lock, LW_SHARED);
 	kind = vq_line_lane(&queue->line, vq_arena(), ticket);
 	if (kind < 0 && vq_line_test(&queue->line, vq_arena(), VQ_INSIDE, ticket))
-		kind = VQ_INSIDE;
+		kind = vq_line_test(&queue->line, vq_arena(), VQ_CALLED, ticket) ? VQ_CALLED : VQ_INSIDE;
 	*held = vq_line_test(&queue->line, vq_arena(), VQ_HELD, ticket);
 	LWLockRelease(&queue->lock);
 	return kind;
@@ -158,7 +160,9 @@ kind_in_table(const pg_uuid_t *id, int64 ticket)
 {
 	VqRow		row;
 
-	return vq_fetch_ticket(id, ticket, NULL, &row) ? vq_row_kind(&row) : -1;
+	if (!vq_fetch_ticket(id, ticket, NULL, &row))
+		return -1;
+	return row.status == VQ_IS_READY ? (int) VQ_CALLED : vq_row_kind(&row);
 }
 
 /* Look again at a ticket that differed; true if it went on to. */
@@ -290,7 +294,7 @@ check_queue(Check *check, Expected *expected)
 		return;
 	}
 	check_settings(check, queue, &expected->id);
-	for (int kind = 0; kind <= VQ_INSIDE; kind++)
+	for (int kind = 0; kind <= VQ_CALLED; kind++)
 		check_kind(check, queue, expected, kind, &reported);
 }
 

@@ -141,12 +141,8 @@ prepare_row(const Target *target, const pg_uuid_t *user_id, VqRow *row)
 	row->queue_id = target->id;
 	row->user_id = *user_id;
 	row->lane = target->lane;
-	row->left_at = 0;
-	row->ticket = vq_issue_ticket(target->queue, &target->id, target->lane, admits(target),
-								  &row->joined_at, &row->served_at);
-	if (row->ticket == 0)
+	if (!vq_issue_ticket(target->queue, admits(target), row))
 		return false;
-	row->status = row->served_at != 0 ? VQ_SERVING : VQ_WAITING;
 	vq_seal_id(&row->id, row->joined_at, &target->id, row->ticket);
 	return true;
 }
@@ -155,8 +151,8 @@ prepare_row(const Target *target, const pg_uuid_t *user_id, VqRow *row)
 static bool
 insert_row(const VqRow *row, Datum user_name, Datum user_email)
 {
-	Datum		values[10];
-	char		nulls[11] = "          ";
+	Datum		values[12];
+	char		nulls[13] = "            ";
 	VqCaller	caller;
 	uint64		n;
 
@@ -170,9 +166,13 @@ insert_row(const VqRow *row, Datum user_name, Datum user_email)
 	values[7] = CStringGetTextDatum(vq_lane_names[row->lane]);
 	values[8] = user_name;
 	values[9] = user_email;
+	values[10] = TimestampTzGetDatum(row->ready_at);
+	values[11] = Int64GetDatum(row->place_key);
 	nulls[5] = row->served_at == 0 ? 'n' : ' ';
 	nulls[8] = user_name == (Datum) 0 ? 'n' : ' ';
 	nulls[9] = user_email == (Datum) 0 ? 'n' : ' ';
+	nulls[10] = row->ready_at == 0 ? 'n' : ' ';
+	nulls[11] = row->place_key == 0 ? 'n' : ' ';
 	n = vq_execute(VQ_INSERT_SESSION, values, nulls, &caller);
 	vq_executed(&caller);
 	return n > 0;
@@ -245,44 +245,66 @@ vqueue_join(PG_FUNCTION_ARGS)
 
 /* ---- many users ---- */
 
+/* The values of one column for a statement that writes many rows. */
+typedef struct Column
+{
+	Oid			type;
+	Datum	   *values;
+	bool	   *nulls;
+} Column;
+
+static void
+put_in_column(Column *column, int i, Datum value, bool isnull)
+{
+	column->values[i] = value;
+	column->nulls[i] = isnull;
+}
+
+static Datum
+column_array(const Column *column, int n)
+{
+	bool		is_uuid = column->type == UUIDOID;
+	int			lower = 1;
+
+	return PointerGetDatum(construct_md_array(column->values, column->nulls, 1, &n, &lower, column->type,
+											  is_uuid ? UUID_LEN : 8, is_uuid ? false : FLOAT8PASSBYVAL,
+											  is_uuid ? TYPALIGN_CHAR : TYPALIGN_DOUBLE));
+}
+
 /* Write rows with one statement; those not written have their ticket zeroed. */
 static void
 insert_rows(const Target *target, VqRow *rows, int n)
 {
 	enum
 	{
-		IDS, USERS, TICKETS, JOINED, SERVED, ARRAYS
+		IDS, USERS, TICKETS, JOINED, SERVED, READY, KEYS, COLUMNS
 	};
-	static const Oid types[ARRAYS] = {UUIDOID, UUIDOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID};
-	Datum	   *columns[ARRAYS];
-	bool	   *nulls = palloc0(n * sizeof(bool));
-	Datum		values[7];
+	Column		columns[COLUMNS] = {
+		{UUIDOID}, {UUIDOID}, {INT8OID}, {TIMESTAMPTZOID}, {TIMESTAMPTZOID}, {TIMESTAMPTZOID}, {INT8OID}
+	};
+	Datum		values[2 + COLUMNS];
 	VqCaller	caller;
 	uint64		written;
 
-	for (int a = 0; a < ARRAYS; a++)
-		columns[a] = palloc(n * sizeof(Datum));
+	for (int c = 0; c < COLUMNS; c++)
+	{
+		columns[c].values = palloc(n * sizeof(Datum));
+		columns[c].nulls = palloc(n * sizeof(bool));
+	}
 	for (int i = 0; i < n; i++)
 	{
-		columns[IDS][i] = UUIDPGetDatum(&rows[i].id);
-		columns[USERS][i] = UUIDPGetDatum(&rows[i].user_id);
-		columns[TICKETS][i] = Int64GetDatum(rows[i].ticket);
-		columns[JOINED][i] = TimestampTzGetDatum(rows[i].joined_at);
-		columns[SERVED][i] = TimestampTzGetDatum(rows[i].served_at);
-		nulls[i] = rows[i].served_at == 0;
+		put_in_column(&columns[IDS], i, UUIDPGetDatum(&rows[i].id), false);
+		put_in_column(&columns[USERS], i, UUIDPGetDatum(&rows[i].user_id), false);
+		put_in_column(&columns[TICKETS], i, Int64GetDatum(rows[i].ticket), false);
+		put_in_column(&columns[JOINED], i, TimestampTzGetDatum(rows[i].joined_at), false);
+		put_in_column(&columns[SERVED], i, TimestampTzGetDatum(rows[i].served_at), rows[i].served_at == 0);
+		put_in_column(&columns[READY], i, TimestampTzGetDatum(rows[i].ready_at), rows[i].ready_at == 0);
+		put_in_column(&columns[KEYS], i, Int64GetDatum(rows[i].place_key), rows[i].place_key == 0);
 	}
 	values[0] = UUIDPGetDatum(&target->id);
 	values[1] = CStringGetTextDatum(vq_lane_names[target->lane]);
-	for (int a = 0; a < ARRAYS; a++)
-	{
-		int			lower = 1;
-		bool		is_uuid = types[a] == UUIDOID;
-
-		values[a + 2] = PointerGetDatum(construct_md_array(columns[a], a == SERVED ? nulls : NULL, 1, &n, &lower,
-														   types[a], is_uuid ? UUID_LEN : 8,
-														   is_uuid ? false : FLOAT8PASSBYVAL,
-														   is_uuid ? TYPALIGN_CHAR : TYPALIGN_DOUBLE));
-	}
+	for (int c = 0; c < COLUMNS; c++)
+		values[2 + c] = column_array(&columns[c], n);
 	written = vq_execute(VQ_INSERT_SESSIONS, values, NULL, &caller);
 
 	/* They come back in the order they were given. */

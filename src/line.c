@@ -554,7 +554,7 @@ vq_line_wipe(VqLine *line, const VqArena *arena)
 		if (desc[at].chunk == 0)
 			continue;
 		chunk = chunk_of(arena, &desc[at]);
-		for (int kind = 0; kind <= VQ_INSIDE; kind++)
+		for (int kind = 0; kind <= VQ_CALLED; kind++)
 		{
 			if (desc[at].count[kind] > 0)
 				keep_held(chunk, &desc[at], kind);

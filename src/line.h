@@ -40,6 +40,7 @@ typedef enum VqKind
 	VQ_LANE_LOW,
 	VQ_LANES,
 	VQ_INSIDE = VQ_LANES,		/* holds a slot, or reserved one */
+	VQ_CALLED,					/* holds it, but has yet to claim it */
 	VQ_HELD,					/* has a lane or INSIDE bit that has not committed */
 	VQ_RELEASED,				/* was let in, not announced yet */
 	VQ_ENDED,					/* has ended, not announced yet */
@@ -101,8 +102,8 @@ extern int	vq_line_collect(const VqLine *line, const VqArena *arena, VqKind kind
 extern int	vq_line_trim(VqLine *line, const VqArena *arena, int64 below);
 
 /*
- * Begin a rebuild: clear the lanes and INSIDE of every ticket that is not HELD,
- * TOUCHED of all, and where the rows were; the rest stays.
+ * Begin a rebuild: clear the lanes, INSIDE and CALLED of every ticket that is not
+ * HELD, TOUCHED of all, and where the rows were; the rest stays.
  */
 extern void vq_line_wipe(VqLine *line, const VqArena *arena);
 

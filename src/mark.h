@@ -14,15 +14,15 @@
 
 #include "line.h"
 
-/* Signs of life are told apart by so many seconds, and for two days. */
-#define VQ_MARK_SECONDS 4
+/* Signs of life are told apart by so many seconds, and for a day and a half. */
+#define VQ_MARK_SECONDS 2
 
 /* The session of a ticket gave a sign of life at this second of the monotonic clock. */
 extern void vq_mark_alive(const VqLine *line, const VqArena *arena, int64 ticket, int64 second);
 
 /*
  * Seconds since the last sign of life, up to VQ_MARK_SECONDS too many or too
- * few; -1 if there was none.  A silence of more than three days is told as a
+ * few; -1 if there was none.  A silence of more than 36 hours is told as a
  * shorter one.
  */
 extern int64 vq_mark_silence(const VqLine *line, const VqArena *arena, int64 ticket, int64 second);

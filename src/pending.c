@@ -253,7 +253,7 @@ vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
 
 	if (op != NULL)
 	{
-		op->flags &= ~VQ_UNCONFIRMED;
+		op->flags = (op->flags & ~VQ_UNCONFIRMED) | (flags & VQ_CALL);
 		op->row = *row;
 		n_unconfirmed--;
 		return true;

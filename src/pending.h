@@ -22,6 +22,7 @@
 #define VQ_PAID			0x01	/* took a token: undoing gives it back */
 #define VQ_ANNOUNCE		0x02	/* the worker is to announce it after the commit */
 #define VQ_UNCONFIRMED	0x04	/* the row is yet to be written: dropped unless it is */
+#define VQ_CALL			0x08	/* its slot is yet to be claimed */
 
 extern void vq_pending_init(void);
 

@@ -211,9 +211,13 @@ load_row(VqLine *line, const VqRow *row)
 
 	if (line->count[VQ_TOUCHED] > 0 && vq_line_test(line, arena, VQ_TOUCHED, row->ticket))
 		return true;
-	return vq_line_enter(line, arena, kind, row->ticket, block, offset) ||
-		(vq_line_reserve(line, arena, row->ticket) &&
-		 vq_line_enter(line, arena, kind, row->ticket, block, offset));
+	if (!vq_line_enter(line, arena, kind, row->ticket, block, offset) &&
+		!(vq_line_reserve(line, arena, row->ticket) &&
+		  vq_line_enter(line, arena, kind, row->ticket, block, offset)))
+		return false;
+	if (row->status == VQ_IS_READY)
+		vq_line_set(line, arena, VQ_CALLED, row->ticket);
+	return true;
 }
 
 static void

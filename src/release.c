@@ -39,10 +39,10 @@ by_ticket(const void *a, const void *b)
 
 /* Write the rows of reserved tickets; appends those let in to released. */
 static int
-write_rows(const pg_uuid_t *id, const int64 *tickets, int n, int64 served_at, VqReleased *released)
+write_rows(const pg_uuid_t *id, const int64 *tickets, int n, int64 at, bool called, VqReleased *released)
 {
 	Datum	   *elements = palloc(n * sizeof(Datum));
-	Datum		values[3];
+	Datum		values[4];
 	VqCaller	caller;
 	int			written;
 
@@ -50,7 +50,8 @@ write_rows(const pg_uuid_t *id, const int64 *tickets, int n, int64 served_at, Vq
 		elements[i] = Int64GetDatum(tickets[i]);
 	values[0] = UUIDPGetDatum(id);
 	values[1] = PointerGetDatum(construct_array(elements, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	values[2] = TimestampTzGetDatum(served_at);
+	values[2] = TimestampTzGetDatum(at);
+	values[3] = BoolGetDatum(called);
 	written = vq_execute(VQ_RELEASE_SESSIONS, values, NULL, &caller);
 	for (int i = 0; i < written; i++)
 	{
@@ -126,15 +127,16 @@ vq_release_step(VqQueue *queue, const pg_uuid_t *id, int n, bool by_hand,
 	while (done < n && *n_passed < MAX_PASSED)
 	{
 		int			mark = vq_pending_mark();
-		int64		served_at;
+		int64		at;
+		bool		called;
 		int			reserved = vq_reserve_slots(queue, id, passed, *n_passed, n - done, by_hand, flags,
-												tickets, &served_at);
+												tickets, &at, &called);
 		int			written;
 
 		CHECK_FOR_INTERRUPTS();
 		if (reserved == 0)
 			break;
-		written = write_rows(id, tickets, reserved, served_at, *released + done);
+		written = write_rows(id, tickets, reserved, at, called, *released + done);
 		vq_drop_unconfirmed(mark);
 		if (written < reserved)
 			*n_passed = add_passed(tickets, reserved, *released + done, written, passed, *n_passed);

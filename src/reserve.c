@@ -103,37 +103,51 @@ serve_at_once(VqQueue *queue, VqNow now)
 		vq_pacer_take(&queue->pacer, now, 1);
 }
 
-int64
-vq_issue_ticket(VqQueue *queue, const pg_uuid_t *id, VqKind lane, bool may_serve,
-				int64 *joined_at, int64 *served_at)
+/* What the row of a new ticket says of how far its session has come. */
+static void
+begin_row(VqRow *row, int64 ticket, bool served, bool called, VqNow now)
+{
+	row->ticket = ticket;
+	row->status = !served ? VQ_WAITING : called ? VQ_IS_READY : VQ_SERVING;
+	row->joined_at = now.wall;
+	row->served_at = row->status == VQ_SERVING ? now.wall : 0;
+	row->ready_at = row->status == VQ_IS_READY ? now.wall : 0;
+	row->left_at = 0;
+	row->extended_at = 0;
+	row->place_key = 0;
+}
+
+bool
+vq_issue_ticket(VqQueue *queue, bool may_serve, VqRow *row)
 {
 	int64		ticket;
 	bool		served;
+	bool		called;
 	VqNow		now;
 
 	vq_reserve_ops(1);
-	lock_with_ticket(queue, id);
+	lock_with_ticket(queue, &row->queue_id);
 	ticket = queue->next_ticket;
 	if (!vq_line_reserve(&queue->line, vq_arena(), ticket) &&
 		!(vq_trim(queue) > 0 && vq_line_reserve(&queue->line, vq_arena(), ticket)))
 	{
 		LWLockRelease(&queue->lock);
-		return 0;
+		return false;
 	}
 	queue->next_ticket++;
 	now = vq_now();
 	served = may_serve && serve_at_once(queue, now);
+	called = queue->settings.claim_timeout > 0;
 	if (served)
-		vq_add_bit(queue, VQ_INSIDE, ticket, VQ_PAID | VQ_ANNOUNCE | VQ_UNCONFIRMED, now);
+		vq_add_bit(queue, VQ_INSIDE, ticket,
+				   VQ_PAID | VQ_ANNOUNCE | VQ_UNCONFIRMED | (called ? VQ_CALL : 0), now);
 	else
-		vq_add_bit(queue, lane, ticket, VQ_UNCONFIRMED, now);
+		vq_add_bit(queue, row->lane, ticket, VQ_UNCONFIRMED, now);
 	if (!queue->nascent && vq_wants_ceiling(queue))
 		vq_call_worker(queue, 0);
 	LWLockRelease(&queue->lock);
-
-	*joined_at = now.wall;
-	*served_at = served ? now.wall : 0;
-	return ticket;
+	begin_row(row, ticket, served, called, now);
+	return true;
 }
 
 int
@@ -161,7 +175,7 @@ select_from_lane(VqQueue *queue, int lane, const int64 *passed, int n_passed, in
 
 int
 vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, const int64 *passed, int n_passed,
-				 int n, bool by_hand, int flags, int64 *tickets, int64 *served_at)
+				 int n, bool by_hand, int flags, int64 *tickets, int64 *at, bool *called)
 {
 	int64		room;
 	int			found = 0;
@@ -182,9 +196,12 @@ vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, const int64 *passed, int n
 	for (int lane = 0; lane < VQ_LANES && found < n; lane++)
 		found += select_from_lane(queue, lane, passed, n_passed, n - found, tickets + found);
 	vq_pacer_charge(&queue->pacer, now, found);
+	*called = queue->settings.claim_timeout > 0;
+	if (*called)
+		flags |= VQ_CALL;
 	for (int i = 0; i < found; i++)
 		vq_add_bit(queue, VQ_INSIDE, tickets[i], flags | VQ_PAID | VQ_UNCONFIRMED, now);
 	LWLockRelease(&queue->lock);
-	*served_at = now.wall;
+	*at = now.wall;
 	return found;
 }

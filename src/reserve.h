@@ -9,24 +9,25 @@
 #define VQ_RESERVE_H
 
 #include "shmem.h"
+#include "table.h"
 
 /*
- * A ticket for a session about to be inserted: reserved in its lane or, where
- * may_serve and nobody waits and rate and cap allow, inside.  Waits for the
- * worker while the queue's ceiling is reached.  *served_at is 0 if it waits.
- * Returns 0 when out of memory.
+ * A ticket for a session about to be inserted, whose queue_id and lane are given:
+ * reserved in its lane or, where may_serve and nobody waits and rate and cap
+ * allow, inside.  Waits for the worker while the queue's ceiling is reached.
+ * Sets ticket, status, times and place in the row; false when out of memory.
  * Errors: 42704 queue gone; 55000 no worker raises the ceiling.
  */
-extern int64 vq_issue_ticket(VqQueue *queue, const pg_uuid_t *id, VqKind lane, bool may_serve,
-							 int64 *joined_at, int64 *served_at);
+extern bool vq_issue_ticket(VqQueue *queue, bool may_serve, VqRow *row);
 
 /*
  * Reserve slots for up to n of those next in line, but for the n_passed that
  * were passed over (sorted), and return their tickets in order; tickets has
  * room for n + n_passed.  Unless by_hand, state and tokens limit them too.
+ * *called says whether they have to claim their slots.
  */
 extern int	vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, const int64 *passed, int n_passed,
-							 int n, bool by_hand, int flags, int64 *tickets, int64 *served_at);
+							 int n, bool by_hand, int flags, int64 *tickets, int64 *at, bool *called);
 
 /* For qsort and bsearch over tickets. */
 extern int	vq_compare_tickets(const void *a, const void *b);

@@ -17,31 +17,33 @@ static const struct
 {
 	const char *text;
 	int			n_args;
-	Oid			args[10];
+	Oid			args[12];
 }			statements[VQ_STATEMENTS] =
 
 {
 	[VQ_INSERT_SESSION] = {
 		"INSERT INTO vqueue.user_sessions (id, queue_id, user_id, ticket, joined_at, served_at,"
-		" status, priority, user_name, user_email)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+		" status, priority, user_name, user_email, ready_at, place_key)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
 		" ON CONFLICT (queue_id, user_id) WHERE left_at IS NULL DO NOTHING",
-		10, {UUIDOID, UUIDOID, UUIDOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-		TEXTOID, TEXTOID, TEXTOID, TEXTOID}
+		12, {UUIDOID, UUIDOID, UUIDOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+		TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID}
 	},
 	[VQ_INSERT_SESSIONS] = {
 		"INSERT INTO vqueue.user_sessions (id, queue_id, user_id, ticket, joined_at, served_at,"
-		" status, priority)"
+		" status, priority, ready_at, place_key)"
 		" SELECT t.id, $1, t.user_id, t.ticket, t.joined_at, t.served_at,"
-		" CASE WHEN t.served_at IS NULL THEN 'waiting' ELSE 'serving' END, $2"
+		" CASE WHEN t.served_at IS NOT NULL THEN 'serving' WHEN t.ready_at IS NOT NULL THEN 'ready'"
+		" ELSE 'waiting' END, $2, t.ready_at, t.place_key"
 		" FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),"
-		" pg_catalog.unnest($6), pg_catalog.unnest($7)) AS t (id, user_id, ticket, joined_at, served_at)"
+		" pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9))"
+		" AS t (id, user_id, ticket, joined_at, served_at, ready_at, place_key)"
 		" ON CONFLICT (queue_id, user_id) WHERE left_at IS NULL DO NOTHING RETURNING ticket",
-		7, {UUIDOID, TEXTOID, UUIDARRAYOID, UUIDARRAYOID, INT8ARRAYOID,
-		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}
+		9, {UUIDOID, TEXTOID, UUIDARRAYOID, UUIDARRAYOID, INT8ARRAYOID,
+		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID}
 	},
 	[VQ_END_SESSION] = {
-		"UPDATE vqueue.user_sessions SET status = $2, left_at = GREATEST($3, served_at),"
+		"UPDATE vqueue.user_sessions SET status = $2, left_at = GREATEST($3, served_at, ready_at),"
 		" reason = COALESCE($4, reason)"
 		" WHERE id " EQ " $1 AND left_at IS NULL AND ($5 OR NOT status " EQ " 'waiting') RETURNING *",
 		5, {UUIDOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, BOOLOID}
@@ -52,13 +54,15 @@ static const struct
 	 * plan read all rows of the queue, and keep doing so when it has grown.
 	 */
 	[VQ_RELEASE_SESSIONS] = {
-		"UPDATE vqueue.user_sessions AS s SET status = 'serving', served_at = $3"
+		"UPDATE vqueue.user_sessions AS s SET"
+		" status = CASE WHEN $4 THEN 'ready' ELSE 'serving' END,"
+		" served_at = CASE WHEN $4 THEN NULL ELSE $3 END, ready_at = CASE WHEN $4 THEN $3 END"
 		" FROM pg_catalog.unnest($2) AS t (ticket), LATERAL"
 		" (SELECT c.ctid FROM vqueue.user_sessions AS c"
 		" WHERE c.queue_id " EQ " $1 AND c.ticket " EQ " t.ticket AND c.status " EQ " 'waiting'"
 		" FOR UPDATE SKIP LOCKED) AS w"
 		" WHERE s.ctid " EQ " w.ctid RETURNING s.id, s.user_id, s.ticket",
-		3, {UUIDOID, INT8ARRAYOID, TIMESTAMPTZOID}
+		4, {UUIDOID, INT8ARRAYOID, TIMESTAMPTZOID, BOOLOID}
 	},
 	[VQ_RAISE_CEILING] = {
 		"UPDATE vqueue.ticket_ceilings AS t SET ceiling = GREATEST(t.ceiling, $2)"

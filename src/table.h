@@ -123,6 +123,13 @@ vq_is_live(const VqRow *row)
 	return row->status <= VQ_SERVING;
 }
 
+/* When the session was let in, or called where it had to claim its slot; 0 if it was not. */
+static inline TimestampTz
+vq_let_in_at(const VqRow *row)
+{
+	return row->ready_at != 0 ? row->ready_at : row->served_at;
+}
+
 /* The kind of bit that a live row has in memory, or -1. */
 static inline int
 vq_row_kind(const VqRow *row)

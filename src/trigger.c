@@ -100,11 +100,10 @@ give_ticket(HeapTuple tuple, TupleDesc desc)
 	Datum		priority;
 	text	   *name;
 	int			lane;
-	int			attnum = Anum_sessions_ticket;
-	Datum		ticket;
-	int64		issued;
-	int64		joined_at;
-	int64		served_at;
+	int			attnums[2] = {Anum_sessions_ticket, Anum_sessions_place_key};
+	Datum		values[2];
+	bool		nulls[2];
+	VqRow		row;
 	VqQueue    *queue;
 
 	if (isnull)
@@ -122,12 +121,15 @@ give_ticket(HeapTuple tuple, TupleDesc desc)
 	queue = queue_of_row(DatumGetUUIDP(queue_id));
 	if (queue == NULL)
 		return tuple;
-	issued = vq_issue_ticket(queue, DatumGetUUIDP(queue_id), lane, false, &joined_at, &served_at);
-	if (issued == 0)
+	row.queue_id = *DatumGetUUIDP(queue_id);
+	row.lane = lane;
+	if (!vq_issue_ticket(queue, false, &row))
 		vq_out_of_memory();
-	ticket = Int64GetDatum(issued);
-	isnull = false;
-	return heap_modify_tuple_by_cols(tuple, desc, 1, &attnum, &ticket, &isnull);
+	values[0] = Int64GetDatum(row.ticket);
+	nulls[0] = false;
+	values[1] = Int64GetDatum(row.place_key);
+	nulls[1] = row.place_key == 0;
+	return heap_modify_tuple_by_cols(tuple, desc, 2, attnums, values, nulls);
 }
 
 static void
@@ -147,9 +149,10 @@ check_identity(const VqRow *old, const VqRow *new)
 static HeapTuple
 give_times(HeapTuple tuple, TupleDesc desc, const VqRow *old)
 {
-	int			attnums[2] = {Anum_sessions_served_at, Anum_sessions_left_at};
-	Datum		values[2];
-	bool		nulls[2];
+	int			attnums[4] = {Anum_sessions_served_at, Anum_sessions_left_at,
+	Anum_sessions_ready_at, Anum_sessions_extended_at};
+	Datum		values[4];
+	bool		nulls[4];
 	VqRow		new;
 
 	vq_read_row(tuple, desc, &new);
@@ -157,7 +160,13 @@ give_times(HeapTuple tuple, TupleDesc desc, const VqRow *old)
 	if (old->status == new.status)
 		return tuple;
 	if (new.status == VQ_WAITING)
-		new.served_at = 0;
+		new.served_at = new.ready_at = new.extended_at = 0;
+	else if (new.status == VQ_IS_READY)
+	{
+		new.served_at = new.extended_at = 0;
+		if (new.ready_at == 0)
+			new.ready_at = GetCurrentTimestamp();
+	}
 	else if (new.served_at == 0 &&
 			 (new.status == VQ_SERVING || new.status == VQ_COMPLETED || new.status == VQ_EXPIRED))
 		new.served_at = GetCurrentTimestamp();
@@ -167,9 +176,13 @@ give_times(HeapTuple tuple, TupleDesc desc, const VqRow *old)
 		new.left_at = GetCurrentTimestamp();
 	values[0] = TimestampTzGetDatum(new.served_at);
 	values[1] = TimestampTzGetDatum(new.left_at);
+	values[2] = TimestampTzGetDatum(new.ready_at);
+	values[3] = TimestampTzGetDatum(new.extended_at);
 	nulls[0] = new.served_at == 0;
 	nulls[1] = new.left_at == 0;
-	return heap_modify_tuple_by_cols(tuple, desc, 2, attnums, values, nulls);
+	nulls[2] = new.ready_at == 0;
+	nulls[3] = new.extended_at == 0;
+	return heap_modify_tuple_by_cols(tuple, desc, 4, attnums, values, nulls);
 }
 
 /* ---- what a session may be ---- */
@@ -239,9 +252,14 @@ check_row(const VqRow *row)
 		violation("left_at of a session does not fit its status",
 				  "It is there exactly if the session has ended.",
 				  "Change the status alone: its time comes along.");
-	if ((was_in && row->served_at == 0) || (row->status == VQ_WAITING && row->served_at != 0))
+	if ((was_in && row->served_at == 0) ||
+		((row->status == VQ_WAITING || row->status == VQ_IS_READY) && row->served_at != 0))
 		violation("served_at of a session does not fit its status",
 				  "It is there if the session was let in, and not while it waits.",
+				  "Change the status alone: its time comes along.");
+	if ((row->status == VQ_IS_READY && row->ready_at == 0) || (row->status == VQ_WAITING && row->ready_at != 0))
+		violation("ready_at of a session does not fit its status",
+				  "It is there if the session was called, and not while it waits.",
 				  "Change the status alone: its time comes along.");
 }
 
@@ -301,12 +319,26 @@ note_step(VqQueue *queue, const VqRow *row, int old_kind, int new_kind, bool ins
 		return false;
 	if (new_kind == VQ_INSIDE && !inserted)
 		flags = is_replica() ? VQ_ANNOUNCE : VQ_PAID | VQ_ANNOUNCE;
+	if (row->status == VQ_IS_READY)
+		flags |= VQ_CALL;
 	if (new_kind >= 0)
 		paid = vq_note_add(queue, &row->queue_id, new_kind, row->ticket, &row->tid, flags,
 						   !inserted && !is_replica()) || (flags & VQ_PAID);
 	if (old_kind >= 0)
 		vq_note_remove(queue, old_kind, row->ticket, new_kind < 0 ? VQ_ANNOUNCE : 0);
 	return paid;
+}
+
+/* Note that a session inside has claimed its slot, or must do so again. */
+static void
+note_claim(VqQueue *queue, const VqRow *old, const VqRow *new)
+{
+	if (vq_row_kind(old) != VQ_INSIDE || vq_row_kind(new) != VQ_INSIDE || old->status == new->status)
+		return;
+	if (new->status == VQ_IS_READY)
+		(void) vq_note_add(queue, &new->queue_id, VQ_CALLED, new->ticket, &new->tid, 0, false);
+	else
+		vq_note_remove(queue, VQ_CALLED, new->ticket, 0);
 }
 
 PG_FUNCTION_INFO_V1(vqueue_session_after);
@@ -329,8 +361,8 @@ vqueue_session_after(PG_FUNCTION_ARGS)
 			vq_note_ticket(queue, row.ticket);
 		else if (note_step(queue, &row, -1, vq_row_kind(&row), true))
 			return PointerGetDatum(NULL);
-		if (row.served_at != 0)
-			vq_note_let_in(queue, &row.queue_id, row.served_at);
+		if (vq_let_in_at(&row) != 0)
+			vq_note_let_in(queue, &row.queue_id, vq_let_in_at(&row));
 		return PointerGetDatum(NULL);
 	}
 
@@ -348,8 +380,9 @@ vqueue_session_after(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
 	{
 		note_step(queue, &new, vq_row_kind(&row), vq_row_kind(&new), false);
-		if (is_replica() && new.served_at != 0 && new.served_at != row.served_at)
-			vq_note_let_in(queue, &row.queue_id, new.served_at);
+		note_claim(queue, &row, &new);
+		if (is_replica() && vq_let_in_at(&new) != 0 && vq_let_in_at(&new) != vq_let_in_at(&row))
+			vq_note_let_in(queue, &row.queue_id, vq_let_in_at(&new));
 	}
 	else if (vq_is_live(&row))
 		vq_note_remove(queue, vq_row_kind(&row), row.ticket, 0);

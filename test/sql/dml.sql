@@ -56,7 +56,7 @@ SELECT pg_temp.line();
 SELECT * FROM vqueue.check();
 -- of other statuses
 INSERT INTO vqueue.user_sessions (queue_id, user_id, status, served_at) VALUES (:'q', pg_temp.u(8), 'serving', now());
-INSERT INTO vqueue.user_sessions (queue_id, user_id, status, served_at) VALUES (:'q', pg_temp.u(9), 'ready', NULL);
+INSERT INTO vqueue.user_sessions (queue_id, user_id, status, ready_at) VALUES (:'q', pg_temp.u(9), 'ready', now());
 INSERT INTO vqueue.user_sessions (queue_id, user_id, status, served_at, left_at) VALUES (:'q', pg_temp.u(10), 'completed', now(), now());
 INSERT INTO vqueue.user_sessions (queue_id, user_id, status, left_at) VALUES (:'q', pg_temp.u(11), 'removed', now()), (:'q', pg_temp.u(11), 'left', now());
 SELECT pg_temp.line();

@@ -120,7 +120,7 @@ known(const Model *m, int64 ticket)
 	return at < m->n_tickets && m->tickets[at].ticket == ticket ? &m->tickets[at] : NULL;
 }
 
-/* What silence has to be, at a second not before the sign of life nor two days after. */
+/* What silence has to be, at a second not before the sign of life nor a day after. */
 static int64
 silence_of(const Model *m, int64 ticket, int64 second)
 {
@@ -197,7 +197,7 @@ compare_marks(Model *m, int64 ticket)
 	uint32		block;
 	uint16		offset;
 
-	for (int days = 0; days <= 2; days++)
+	for (int days = 0; days <= 1; days++)
 		MUST(vq_mark_silence(&m->line, &m->arena.arena, ticket, second + days * 86400) ==
 			 silence_of(m, ticket, second + days * 86400));
 	if (vq_marked_row(&m->line, &m->arena.arena, ticket, &block, &offset))
@@ -431,7 +431,7 @@ do_trim(Model *m, int64 below)
 static void
 do_wipe(Model *m)
 {
-	const uint32 wiped = (1u << (VQ_INSIDE + 1)) - 1;
+	const uint32 wiped = (1u << (VQ_CALLED + 1)) - 1;
 
 	for (int i = 0; i < m->n_tickets; i++)
 	{
