@@ -32,6 +32,8 @@ vq_undo_op(VqOp *op)
 			vq_line_clear(&queue->line, vq_arena(), op->kind, op->u.ticket);
 		if (op->held)
 			vq_line_clear(&queue->line, vq_arena(), VQ_HELD, op->u.ticket);
+		if (op->flags & VQ_TAKEN)
+			queue->taken[op->lane]--;
 		if (op->flags & VQ_PAID)
 			vq_pacer_give_back(&queue->pacer, op->taken, 1);
 	}
@@ -51,6 +53,8 @@ apply_settings(VqQueue *queue, const VqSettings *settings, VqNow now)
 		queue->state_news = true;
 	queue->nascent = false;
 	queue->settings = *settings;
+	queue->reap_at = 0;
+	vq_lanes_configure(&queue->lanes, settings->weights);
 	vq_pacer_configure(&queue->pacer, now, settings->rate_per_minute, vq_burst(settings));
 }
 
@@ -76,9 +80,11 @@ apply_session(VqOp *op, bool building, VqNow now)
 		vq_mark_row(line, vq_arena(), ticket, ItemPointerGetBlockNumberNoCheck(&op->row),
 					ItemPointerGetOffsetNumberNoCheck(&op->row));
 		vq_mark_alive(line, vq_arena(), ticket, now.mono / USECS_PER_SEC);
+		if (op->flags & VQ_TAKEN)
+			queue->taken[op->lane]--;
 		if (op->flags & VQ_CALL)
 			vq_line_set(line, vq_arena(), VQ_CALLED, ticket);
-		if (op->kind == VQ_INSIDE && (op->flags & (VQ_PAID | VQ_ANNOUNCE)))
+		if (op->kind == VQ_INSIDE && (op->flags & VQ_LET_IN))
 		{
 			vq_ring_add(&queue->released, now, 1);
 			queue->released_total++;
@@ -87,6 +93,8 @@ apply_session(VqOp *op, bool building, VqNow now)
 			vq_line_set(line, vq_arena(), VQ_RELEASED, ticket);
 		return;
 	}
+	if ((op->flags & VQ_TAKEN) && vq_line_test(line, vq_arena(), op->kind, ticket))
+		vq_lanes_turn(&queue->lanes, line->count, op->kind);
 	vq_line_clear(line, vq_arena(), op->kind, ticket);
 	if (op->kind == VQ_CALLED)
 		vq_mark_alive(line, vq_arena(), ticket, now.mono / USECS_PER_SEC);	/* its lease begins */

@@ -12,6 +12,7 @@
 #include "due.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "pending.h"
 #include "pgstat.h"
@@ -237,10 +238,21 @@ check_kind(Check *check, VqQueue *queue, Expected *expected, VqKind kind, int *r
 static char *
 settings_text(const VqSettings *settings)
 {
-	return psprintf("%s, %s, rate %d, cap %d, burst %d, max_waiting %d, tenant %s",
-					settings->name, vq_state_name(settings->state), settings->rate_per_minute,
-					settings->max_concurrent_users, settings->burst, settings->max_waiting,
-					vq_uuid_text(&settings->tenant_id));
+	StringInfoData text;
+	const int32 *weights = settings->weights;
+
+	initStringInfo(&text);
+	appendStringInfo(&text, "%s, %s, rate %d, cap %d, burst %d, max_waiting %d, tenant %s",
+					 settings->name, vq_state_name(settings->state), settings->rate_per_minute,
+					 settings->max_concurrent_users, settings->burst, settings->max_waiting,
+					 vq_uuid_text(&settings->tenant_id));
+	appendStringInfo(&text, ", method %d, weights %d:%d:%d:%d", settings->method,
+					 weights[0], weights[1], weights[2], weights[3]);
+	appendStringInfo(&text, ", timeouts " INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT,
+					 settings->waiting_timeout, settings->serving_timeout, settings->claim_timeout);
+	appendStringInfo(&text, ", moments " INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT,
+					 settings->prequeue_at, settings->opens_at, settings->closes_at);
+	return text.data;
 }
 
 static void

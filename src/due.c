@@ -4,8 +4,10 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include "due.h"
 #include "miscadmin.h"
+#include "reaper.h"
 
 int64
 vq_standing(const VqQueue *queue)
@@ -21,8 +23,11 @@ int64
 vq_release_due(const VqQueue *queue, VqNow now)
 {
 	if ((queue->settings.state & VQ_RELEASES) == 0 || queue->nascent ||
-		vq_standing(queue) == 0 ||
-		queue->line.count[VQ_INSIDE] >= queue->settings.max_concurrent_users)
+		vq_standing(queue) == 0)
+		return VQ_NEVER;
+	if (vq_lets_all_in(queue))
+		return Max(now.mono, queue->retry_at);
+	if (queue->line.count[VQ_INSIDE] >= queue->settings.max_concurrent_users)
 		return VQ_NEVER;
 	return Max(vq_pacer_due(&queue->pacer, now, 1), queue->retry_at);
 }
@@ -40,6 +45,8 @@ vq_next_due(const VqQueue *queue, VqNow now, bool releases)
 		return now.mono;
 	if (queue->state_news)
 		due = Min(due, now.mono);
+	due = Min(due, vq_reap_due(queue));
+	due = Min(due, vq_clock_due(queue, now));
 	if (queue->line.count[VQ_RELEASED] > 0 || queue->line.count[VQ_ENDED] > 0)
 		due = Min(due, now.mono + VQ_EVENT_DELAY);
 	if (queue->moved)

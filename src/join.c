@@ -39,25 +39,6 @@ typedef struct Target
 
 /* ---- arguments ---- */
 
-static VqKind
-lane_argument(FunctionCallInfo fcinfo, int n)
-{
-	text	   *name;
-	int			lane;
-
-	if (PG_ARGISNULL(n))
-		vq_null_argument("priority");
-	name = PG_GETARG_TEXT_PP(n);
-	lane = vq_parse_lane(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
-	if (lane < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("priority \"%s\" is not known", text_to_cstring(name)),
-				 errdetail("The lanes of a queue are low, normal, high and vip."),
-				 errhint("Use low, normal, high or vip.")));
-	return lane;
-}
-
 static void
 check_user_text(FunctionCallInfo fcinfo, int n, const char *name)
 {
@@ -81,7 +62,7 @@ get_target(FunctionCallInfo fcinfo, const char *function, int lane_argno, Target
 	PreventCommandIfReadOnly(function);
 	if (PG_ARGISNULL(0))
 		vq_null_argument("queue");
-	target->lane = lane_argument(fcinfo, lane_argno);
+	target->lane = vq_lane_argument(fcinfo, lane_argno);
 	target->queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &target->id);
 	vq_lock_against_drop(&target->id);
 
@@ -95,12 +76,18 @@ get_target(FunctionCallInfo fcinfo, const char *function, int lane_argno, Target
 static bool
 admits(const Target *target)
 {
-	return (target->settings.state & VQ_JOINS) != 0;
+	return (target->settings.state & VQ_JOINS) != 0 && target->settings.method != VQ_REJECT;
 }
 
 static void
 refuse_state(const Target *target)
 {
+	if ((target->settings.state & VQ_JOINS) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("queue \"%s\" rejects newcomers", target->settings.name),
+				 errdetail("Its queueing method is reject."),
+				 errhint("An operator sets another method with vqueue.alter_queue().")));
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("queue \"%s\" admits nobody", target->settings.name),

@@ -479,6 +479,23 @@ vq_line_collect(const VqLine *line, const VqArena *arena, VqKind kind,
 	return gather(line, arena, kind, false, from, tickets, n);
 }
 
+int64
+vq_line_next_chunk(const VqLine *line, const VqArena *arena, VqKind kind, int64 from)
+{
+	ChunkDesc  *desc;
+
+	if (line->count[kind] == 0)
+		return 0;
+	from = Max(from, 1);
+	desc = descriptors(line, arena);
+	for (uint32 at = lower_bound(line, desc, from / VQ_CHUNK); at < line->used; at++)
+	{
+		if (desc[at].count[kind] > 0)
+			return Max(from, desc[at].number * VQ_CHUNK);
+	}
+	return 0;
+}
+
 /* ---- the whole line ---- */
 
 int

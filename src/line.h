@@ -96,6 +96,12 @@ extern int	vq_line_collect(const VqLine *line, const VqArena *arena, VqKind kind
 							int64 from, int64 *tickets, int n);
 
 /*
+ * The first ticket >= from of a chunk in which some ticket has a bit of this
+ * kind, the ticket itself or not; 0 if there is none.
+ */
+extern int64 vq_line_next_chunk(const VqLine *line, const VqArena *arena, VqKind kind, int64 from);
+
+/*
  * Free the chunks, all of whose tickets are below this ticket, in which no bit
  * but TOUCHED is set; returns how many.
  */

@@ -13,10 +13,15 @@
 #include "postgres.h"
 #endif
 
+#include "port/pg_bitutils.h"
+
 #include "chunk.h"
 #include "mark.h"
 
 #define STAMPS			UINT64CONST(65535)	/* of 1 to 65535; 0 is none */
+
+/* Seconds by which another may have read the clock later. */
+#define LATER			3600
 
 #define OFFSET_BITS		6		/* rows a block, for rows as long as ours */
 #define OFFSET_MAX		((1 << OFFSET_BITS) - 1)
@@ -48,6 +53,56 @@ vq_mark_silence(const VqLine *line, const VqArena *arena, int64 ticket, int64 se
 	if (stamp == 0)
 		return -1;
 	return (stamp_of(second) + STAMPS - (stamp - 1)) % STAMPS * VQ_MARK_SECONDS;
+}
+
+static inline bool
+has_bit(const VqChunk *chunk, VqKind kind, int offset)
+{
+	return kind < VQ_KINDS && (chunk->bits[kind][offset / WORD_BITS] >> (offset % WORD_BITS) & 1) != 0;
+}
+
+/* Whether a ticket is found out to be silent; one that is not counts for the longest silence. */
+static bool
+is_silent(VqChunk *chunk, int offset, VqSilence *silence)
+{
+	uint64		now = stamp_of(silence->second);
+	int64		silent;
+
+	if (has_bit(chunk, VQ_HELD, offset) || has_bit(chunk, silence->except, offset))
+		return false;
+	if (chunk->stamp[offset] == 0)
+		chunk->stamp[offset] = 1 + now;
+	silent = (now + STAMPS - (chunk->stamp[offset] - 1)) % STAMPS * VQ_MARK_SECONDS;
+
+	/* Somebody who has read the clock after us. */
+	if (silent > (int64) STAMPS * VQ_MARK_SECONDS - LATER)
+		silent = 0;
+	if (silent >= silence->limit + VQ_MARK_SECONDS)
+		return true;
+	silence->longest = Max(silence->longest, silent);
+	return false;
+}
+
+int
+vq_mark_silent(const VqLine *line, const VqArena *arena, VqSilence *silence, int64 *tickets)
+{
+	int64		from = vq_line_next_chunk(line, arena, silence->kind, silence->next);
+	VqChunk    *chunk = from == 0 ? NULL : vq_line_chunk(line, arena, from);
+	int64		first = from - from % VQ_CHUNK;
+	int			n = 0;
+
+	silence->next = chunk == NULL ? 0 : first + VQ_CHUNK;
+	for (int i = from % VQ_CHUNK / WORD_BITS; chunk != NULL && i < CHUNK_WORDS; i++)
+	{
+		for (uint64 word = chunk->bits[silence->kind][i]; word != 0; word &= word - 1)
+		{
+			int			offset = i * WORD_BITS + pg_rightmost_one_pos64(word);
+
+			if (is_silent(chunk, offset, silence))
+				tickets[n++] = first + offset;
+		}
+	}
+	return n;
 }
 
 /* ---- rows ---- */

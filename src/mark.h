@@ -27,6 +27,25 @@ extern void vq_mark_alive(const VqLine *line, const VqArena *arena, int64 ticket
  */
 extern int64 vq_mark_silence(const VqLine *line, const VqArena *arena, int64 ticket, int64 second);
 
+/* Looking for tickets whose last sign of life is long ago. */
+typedef struct VqSilence
+{
+	VqKind		kind;			/* of those who have this bit */
+	VqKind		except;			/* and not this one; VQ_KINDS: all of them */
+	int64		second;			/* now, by the monotonic clock */
+	int64		limit;			/* seconds without a sign of life; up to a day */
+	int64		next;			/* where to look from; 0 when all have been looked at */
+	int64		longest;		/* the longest silence met below the limit */
+} VqSilence;
+
+/*
+ * Look at a chunk's worth of tickets from silence->next on: up to VQ_CHUNK of
+ * them were silent for more than the limit, surely, and are not HELD.  They are
+ * put into tickets; returns how many.  Whoever never gave a sign of life is taken
+ * to have given one now.
+ */
+extern int	vq_mark_silent(const VqLine *line, const VqArena *arena, VqSilence *silence, int64 *tickets);
+
 /*
  * The row of a ticket is at this block and offset, the latter from 1.  Not
  * every place can be remembered: those too far from the rows of neighbours, or

@@ -42,6 +42,7 @@ typedef struct VqOp
 	int			previous;		/* the operation before it of any type above REMOVE, or -1 */
 	uint8		type;
 	uint8		kind;
+	uint8		lane;			/* ADD with VQ_TAKEN: from which lane */
 	uint8		flags;
 	bool		set:1;			/* ADD: this operation set the bit; QUEUE: made the queue */
 	bool		held:1;			/* ADD: this operation set HELD */

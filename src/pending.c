@@ -116,6 +116,11 @@ vq_add_bit(VqQueue *queue, VqKind kind, int64 ticket, int flags, VqNow now)
 	op->taken = now;
 	op->set = vq_line_set(&queue->line, vq_arena(), kind, ticket);
 	op->held = vq_line_set(&queue->line, vq_arena(), VQ_HELD, ticket);
+	if (flags & VQ_TAKEN)
+	{
+		op->lane = vq_line_lane(&queue->line, vq_arena(), ticket);
+		queue->taken[op->lane]++;
+	}
 	if (flags & VQ_UNCONFIRMED)
 		n_unconfirmed++;
 }
@@ -261,7 +266,9 @@ vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
 	vq_reserve_ops(1);
 	vq_lock_queue(queue, id);
 	wait_until_clear(queue, id, kind, ticket);
-	if (within_cap && kind == VQ_INSIDE &&
+	if (vq_lets_all_in(queue))
+		flags &= ~VQ_PAID;
+	else if (within_cap && kind == VQ_INSIDE &&
 		queue->line.count[VQ_INSIDE] >= queue->settings.max_concurrent_users)
 	{
 		LWLockRelease(&queue->lock);
@@ -331,6 +338,7 @@ vq_note_queue(VqQueue *queue, const VqSettings *settings, bool made)
 	{
 		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 		queue->settings = *settings;
+		vq_lanes_configure(&queue->lanes, settings->weights);
 		vq_pacer_init(&queue->pacer, vq_now(), settings->rate_per_minute,
 					  vq_burst(settings), true);
 		LWLockRelease(&queue->lock);

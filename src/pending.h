@@ -23,6 +23,8 @@
 #define VQ_ANNOUNCE		0x02	/* the worker is to announce it after the commit */
 #define VQ_UNCONFIRMED	0x04	/* the row is yet to be written: dropped unless it is */
 #define VQ_CALL			0x08	/* its slot is yet to be claimed */
+#define VQ_LET_IN		0x10	/* counts as a release */
+#define VQ_TAKEN		0x20	/* out of its lane, whose turn it was */
 
 extern void vq_pending_init(void);
 

@@ -39,16 +39,32 @@ vq_null_argument(const char *name)
 			 errhint("Give a value for %s.", name)));
 }
 
+VqKind
+vq_lane_argument(FunctionCallInfo fcinfo, int n)
+{
+	text	   *name;
+	int			lane;
+
+	if (PG_ARGISNULL(n))
+		vq_null_argument("priority");
+	name = PG_GETARG_TEXT_PP(n);
+	lane = vq_parse_lane(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+	if (lane < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("priority \"%s\" is not known", text_to_cstring(name)),
+				 errdetail("The lanes of a queue are low, normal, high and vip."),
+				 errhint("Use low, normal, high or vip.")));
+	return lane;
+}
+
 /* ---- positions ---- */
 
 static int64
 position_in_lane(const VqQueue *queue, int lane, int64 ticket)
 {
-	int64		ahead = vq_line_rank(&queue->line, vq_arena(), lane, ticket);
-
-	for (int higher = 0; higher < lane; higher++)
-		ahead += queue->line.count[higher];
-	return ahead + 1;
+	return vq_lanes_position(&queue->lanes, queue->line.count, lane,
+							 vq_line_rank(&queue->line, vq_arena(), lane, ticket));
 }
 
 int64
@@ -66,35 +82,43 @@ vq_position_in(const VqQueue *queue, int64 ticket)
 int64
 vq_head(const VqQueue *queue)
 {
+	int64		count[VQ_LANES];
 	int64		ticket;
+	int			lane;
 
-	for (int lane = 0; lane < VQ_LANES; lane++)
+	memcpy(count, queue->line.count, sizeof(count));
+	while ((lane = vq_lanes_next(&queue->lanes, count)) >= 0)
+	{
 		if (vq_line_select(&queue->line, vq_arena(), lane, 1, &ticket, 1) > 0)
 			return ticket;
+		count[lane] = 0;		/* all of it is in somebody's hands */
+	}
 	return 0;
 }
 
+/* The turns of the lanes are known to memory alone: here they begin anew. */
 int64
 vq_count_position(const VqRow *row)
 {
 	VqCaller	caller;
-	Datum		values[4];
-	Datum		higher[VQ_LANES];
+	VqLanes		lanes = {{0}, {0}};
+	VqSettings	settings;
+	Datum		values[3];
+	int64		counts[1 + VQ_LANES];
 	bool		isnull;
-	int64		ahead;
 
 	if (row->status != VQ_WAITING)
 		return vq_is_live(row) ? VQ_POSITION_INSIDE : VQ_POSITION_NONE;
-	for (int lane = 0; lane < (int) row->lane; lane++)
-		higher[lane] = CStringGetTextDatum(vq_lane_names[lane]);
+	if (vq_fetch_queue(&row->queue_id, &settings))
+		vq_lanes_configure(&lanes, settings.weights);
 	values[0] = UUIDPGetDatum(&row->queue_id);
 	values[1] = Int64GetDatum(row->ticket);
-	values[2] = PointerGetDatum(construct_array(higher, row->lane, TEXTOID, -1, false, TYPALIGN_INT));
-	values[3] = CStringGetTextDatum(vq_lane_names[row->lane]);
+	values[2] = CStringGetTextDatum(vq_lane_names[row->lane]);
 	vq_execute(VQ_COUNT_AHEAD, values, NULL, &caller);
-	ahead = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	for (int i = 0; i <= VQ_LANES; i++)
+		counts[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull));
 	vq_executed(&caller);
-	return ahead + 1;
+	return vq_lanes_position(&lanes, counts + 1, row->lane, counts[0]);
 }
 
 /* ---- estimates ---- */
@@ -109,6 +133,8 @@ vq_estimate(const VqQueue *queue, VqNow now, int64 position)
 
 	if ((queue->settings.state & VQ_RELEASES) == 0)
 		return -1;
+	if (vq_lets_all_in(queue))
+		return 0;
 	wait = vq_pacer_wait(&queue->pacer, now, position);
 
 	/* Beyond the free slots, as many come in as go out. */
@@ -146,7 +172,7 @@ locate_in_memory(VqQueue *queue, const VqRow *row, bool last_try, bool alive,
 	LWLockAcquire(&queue->lock, LW_SHARED);
 	if (vq_is_queue(queue, &row->queue_id))
 	{
-		if (alive)
+		if (alive && row->status == VQ_WAITING)
 			vq_mark_alive(&queue->line, vq_arena(), row->ticket, now.mono / USECS_PER_SEC);
 		if (row->status == VQ_WAITING)
 		{

@@ -57,6 +57,9 @@ extern void vq_place_values(const VqPlace *place, Datum *values, bool *nulls);
 
 extern Interval *vq_interval(int64 microseconds);
 
+/* The lane of a priority argument.  Errors: 22004 null; 22023 not known. */
+extern VqKind vq_lane_argument(FunctionCallInfo fcinfo, int n);
+
 /* Raise 22004 for an argument that must not be null. */
 extern void vq_null_argument(const char *name) pg_attribute_noreturn();
 

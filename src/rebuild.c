@@ -150,11 +150,13 @@ load_queue(const pg_uuid_t *id, const VqSettings *settings, void *arg)
 		 */
 		queue->nascent = false;
 		queue->settings = *settings;
+		vq_lanes_configure(&queue->lanes, settings->weights);
 		vq_pacer_init(&queue->pacer, now, settings->rate_per_minute, vq_burst(settings), false);
 	}
 	else if (settings->version > queue->settings.version)
 	{
 		queue->settings = *settings;
+		vq_lanes_configure(&queue->lanes, settings->weights);
 		vq_pacer_configure(&queue->pacer, now, settings->rate_per_minute, vq_burst(settings));
 	}
 	queue->build = loader->build;

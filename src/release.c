@@ -69,26 +69,6 @@ write_rows(const pg_uuid_t *id, const int64 *tickets, int n, int64 at, bool call
 	return written;
 }
 
-/*
- * The rows are few and known by key, whatever the statistics say: an empty
- * table's would have the plan read all of it for ever.  No key comes twice,
- * so there is nothing to memoize.  Users' triggers get this too, and where they
- * read a whole table, its cost, put up so, must not have it compiled each time.
- */
-static int
-force_index_plans(void)
-{
-	static const char *const ways[] = {
-		"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_memoize", "jit"
-	};
-	int			level = NewGUCNestLevel();
-
-	for (int i = 0; i < (int) lengthof(ways); i++)
-		(void) set_config_option(ways[i], "off", PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
-	return level;
-}
-
 /* Add to passed what was reserved but not written; both released and passed are sorted. */
 static int
 add_passed(const int64 *tickets, int n, const VqReleased *released, int n_released,
@@ -120,7 +100,7 @@ vq_release_step(VqQueue *queue, const pg_uuid_t *id, int n, bool by_hand,
 	int			flags = by_hand ? VQ_ANNOUNCE : 0;	/* the worker announces its own as it goes */
 	int			done = 0;
 	int64		passing_since = 0;
-	int			level = force_index_plans();
+	int			level = vq_force_index_plans();
 
 	*released = palloc(n * sizeof(VqReleased));
 	*n_passed = 0;

@@ -18,8 +18,8 @@ typedef struct VqReleased
 /*
  * Let up to n of those next in line in, within cap and, unless by_hand, rate,
  * in the current transaction.  Those whose rows are locked are passed over and
- * counted in *n_passed.  Returns how many; *released is an array of them in line
- * order, in the current memory context.
+ * counted in *n_passed.  Returns how many; *released is an array of them in the
+ * order of their tickets, in the current memory context.
  */
 extern int	vq_release_step(VqQueue *queue, const pg_uuid_t *id, int n, bool by_hand,
 							VqReleased **released, int *n_passed);

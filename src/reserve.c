@@ -93,10 +93,14 @@ lock_with_ticket(VqQueue *queue, const pg_uuid_t *id)
 	}
 }
 
-/* Whether a newcomer may go straight in; takes the token if so. */
+/* Whether a newcomer may go straight in, past rate and cap or with a token, which is then taken. */
 static bool
-serve_at_once(VqQueue *queue, VqNow now)
+serve_at_once(VqQueue *queue, VqNow now, int *flags)
 {
+	*flags = VQ_ANNOUNCE | VQ_LET_IN;
+	if (vq_lets_all_in(queue))
+		return true;
+	*flags |= VQ_PAID;
 	return (queue->settings.state & VQ_RELEASES) != 0 &&
 		vq_standing(queue) == 0 &&
 		queue->line.count[VQ_INSIDE] < queue->settings.max_concurrent_users &&
@@ -123,6 +127,7 @@ vq_issue_ticket(VqQueue *queue, bool may_serve, VqRow *row)
 	int64		ticket;
 	bool		served;
 	bool		called;
+	int			flags;
 	VqNow		now;
 
 	vq_reserve_ops(1);
@@ -136,11 +141,10 @@ vq_issue_ticket(VqQueue *queue, bool may_serve, VqRow *row)
 	}
 	queue->next_ticket++;
 	now = vq_now();
-	served = may_serve && serve_at_once(queue, now);
+	served = may_serve && serve_at_once(queue, now, &flags);
 	called = queue->settings.claim_timeout > 0;
 	if (served)
-		vq_add_bit(queue, VQ_INSIDE, ticket,
-				   VQ_PAID | VQ_ANNOUNCE | VQ_UNCONFIRMED | (called ? VQ_CALL : 0), now);
+		vq_add_bit(queue, VQ_INSIDE, ticket, flags | VQ_UNCONFIRMED | (called ? VQ_CALL : 0), now);
 	else
 		vq_add_bit(queue, row->lane, ticket, VQ_UNCONFIRMED, now);
 	if (!queue->nascent && vq_wants_ceiling(queue))
@@ -173,18 +177,57 @@ select_from_lane(VqQueue *queue, int lane, const int64 *passed, int n_passed, in
 	return kept;
 }
 
-int
-vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, const int64 *passed, int n_passed,
-				 int n, bool by_hand, int flags, int64 *tickets, int64 *at, bool *called)
+/* Select up to n of all lanes, one lane after the other. */
+static int
+select_strictly(VqQueue *queue, const int64 *passed, int n_passed, int n, int64 *tickets)
 {
-	int64		room;
 	int			found = 0;
-	VqNow		now;
 
-	vq_reserve_ops(n);
-	vq_lock_queue(queue, id);
-	now = vq_now();
-	room = queue->settings.max_concurrent_users - queue->line.count[VQ_INSIDE];
+	for (int lane = 0; lane < VQ_LANES && found < n; lane++)
+		found += select_from_lane(queue, lane, passed, n_passed, n - found, tickets + found);
+	return found;
+}
+
+/*
+ * Select up to n of all lanes in turns, going on from what is being released;
+ * lists has room for n + n_passed of each lane.
+ */
+static int
+select_in_turns(VqQueue *queue, const int64 *passed, int n_passed, int n, int64 *tickets, int64 *lists)
+{
+	VqLanes    *lanes = &queue->lanes_ahead;
+	int64		count[VQ_LANES];
+	int			listed[VQ_LANES];
+	int			used[VQ_LANES] = {0};
+	int			found = 0;
+	int			lane;
+	int			taken = 0;
+
+	for (lane = 0; lane < VQ_LANES; lane++)
+	{
+		listed[lane] = select_from_lane(queue, lane, passed, n_passed, n, lists + lane * (n + n_passed));
+		count[lane] = listed[lane] > 0 ? queue->line.count[lane] - queue->taken[lane] : 0;
+		taken += queue->taken[lane];
+	}
+	if (taken == 0)
+		*lanes = queue->lanes;
+	while (found < n && (lane = vq_lanes_next(lanes, count)) >= 0)
+	{
+		tickets[found++] = lists[lane * (n + n_passed) + used[lane]++];
+		vq_lanes_turn(lanes, count, lane);
+		count[lane] = used[lane] < listed[lane] ? count[lane] - 1 : 0;
+	}
+	return found;
+}
+
+/* How many may be let in now, of n. */
+static int
+room_for(const VqQueue *queue, VqNow now, bool by_hand, int n)
+{
+	int64		room = queue->settings.max_concurrent_users - queue->line.count[VQ_INSIDE];
+
+	if (vq_lets_all_in(queue))
+		return n;
 	if (!by_hand)
 	{
 		/* Looked at here again, as it may have been paused since the caller looked. */
@@ -192,16 +235,40 @@ vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, const int64 *passed, int n
 			room = 0;
 		room = Min(room, vq_pacer_available(&queue->pacer, now));
 	}
-	n = Max(Min(n, room), 0);
-	for (int lane = 0; lane < VQ_LANES && found < n; lane++)
-		found += select_from_lane(queue, lane, passed, n_passed, n - found, tickets + found);
-	vq_pacer_charge(&queue->pacer, now, found);
+	return Max(Min(n, room), 0);
+}
+
+int
+vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, const int64 *passed, int n_passed,
+				 int n, bool by_hand, int flags, int64 *tickets, int64 *at, bool *called)
+{
+	int64	   *lists = NULL;
+	int			found;
+	VqNow		now;
+
+	vq_reserve_ops(n);
+	if (queue->lanes.weight[0] > 0)
+		lists = palloc(VQ_LANES * (Size) (n + n_passed) * sizeof(int64));
+	vq_lock_queue(queue, id);
+	now = vq_now();
+	n = room_for(queue, now, by_hand, n);
+	if (lists != NULL)
+		found = select_in_turns(queue, passed, n_passed, n, tickets, lists);
+	else
+		found = select_strictly(queue, passed, n_passed, n, tickets);
+	if (!vq_lets_all_in(queue))
+	{
+		vq_pacer_charge(&queue->pacer, now, found);
+		flags |= VQ_PAID;
+	}
 	*called = queue->settings.claim_timeout > 0;
 	if (*called)
 		flags |= VQ_CALL;
 	for (int i = 0; i < found; i++)
-		vq_add_bit(queue, VQ_INSIDE, tickets[i], flags | VQ_PAID | VQ_UNCONFIRMED, now);
+		vq_add_bit(queue, VQ_INSIDE, tickets[i], flags | VQ_LET_IN | VQ_TAKEN | VQ_UNCONFIRMED, now);
 	LWLockRelease(&queue->lock);
+	if (lists != NULL)
+		pfree(lists);
 	*at = now.wall;
 	return found;
 }

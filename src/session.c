@@ -1,7 +1,6 @@
 /*
  * session.c
- *		What a session's user does: poll, leave, complete; and an operator's
- *		remove.  Joining is in join.c.
+ *		Looking at a session: poll, status, heartbeat and position.
  */
 #include "postgres.h"
 
@@ -17,11 +16,10 @@
 #include "queue.h"
 #include "rebuild.h"
 #include "roster.h"
+#include "session.h"
 #include "statement.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
-
-#define MAX_REASON 1000
 
 static void
 unknown_session(const pg_uuid_t *id)
@@ -67,9 +65,8 @@ name_queue(VqPlace *place)
 	return read_queue(place, &tenant) && memcmp(&current, &tenant, sizeof(tenant)) == 0;
 }
 
-/* The session that the first argument means; as it is now, or as lookup.h says. */
-static void
-get_session(FunctionCallInfo fcinfo, bool as_is_now, VqPlace *place)
+void
+vq_get_session(FunctionCallInfo fcinfo, bool as_is_now, VqPlace *place)
 {
 	pg_uuid_t  *id;
 	bool		found;
@@ -93,7 +90,7 @@ look(FunctionCallInfo fcinfo, bool alive)
 {
 	VqPlace		place;
 
-	get_session(fcinfo, false, &place);
+	vq_get_session(fcinfo, false, &place);
 	vq_locate(&place, alive);
 	return vq_place_datum(fcinfo, &place);
 }
@@ -118,7 +115,7 @@ look_at_position(FunctionCallInfo fcinfo, bool alive)
 	VqPlace		place;
 	int64		position;
 
-	get_session(fcinfo, false, &place);
+	vq_get_session(fcinfo, false, &place);
 	position = vq_locate_position(&place, alive);
 	if (position < 0)
 		PG_RETURN_NULL();
@@ -209,106 +206,4 @@ vqueue_position_of_ticket_by_id(PG_FUNCTION_ARGS)
 	if (queue == NULL)
 		PG_RETURN_NULL();
 	return position_datum(fcinfo, position_in_memory(queue, id, PG_GETARG_INT64(1)));
-}
-
-/* ---- endings ---- */
-
-static void
-must_not_wait(const VqRow *row)
-{
-	if (row->status != VQ_WAITING)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("session \"%s\" is still waiting", vq_uuid_text(&row->id)),
-			 errdetail("Only a session that was let in can be completed."),
-			 errhint("Call vqueue.leave() for a user who walks away from the line.")));
-}
-
-/*
- * Try to end a live session; false if somebody else was faster.  The row is then
- * as it was written: it may have been let in, or moved, while we waited for it.
- */
-static bool
-write_end(VqRow *row, VqStatus status, TimestampTz left_at, Datum reason)
-{
-	Datum		values[5];
-	const char *nulls = reason == (Datum) 0 ? "   n " : NULL;
-	VqCaller	caller;
-	uint64		n;
-
-	values[0] = UUIDPGetDatum(&row->id);
-	values[1] = CStringGetTextDatum(vq_status_names[status]);
-	values[2] = TimestampTzGetDatum(left_at);
-	values[3] = reason;
-	values[4] = BoolGetDatum(status != VQ_COMPLETED);
-	n = vq_execute(VQ_END_SESSION, values, nulls, &caller);
-	if (n > 0)
-		vq_read_row(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, row);
-	vq_executed(&caller);
-	return n > 0;
-}
-
-static Datum
-end_session(FunctionCallInfo fcinfo, const char *function, VqStatus status, Datum reason)
-{
-	VqPlace		place;
-
-	PreventCommandIfReadOnly(function);
-	for (int tries = 0;; tries++)
-	{
-		TimestampTz left_at = GetCurrentTimestamp();
-
-		CHECK_FOR_INTERRUPTS();
-		get_session(fcinfo, true, &place);
-		if (!vq_is_live(&place.row))
-		{
-			ereport(NOTICE,
-					(errmsg("session \"%s\" has already ended", vq_uuid_text(&place.row.id)),
-					 errdetail("Its status is %s.", vq_status_names[place.row.status])));
-			break;
-		}
-		if (status == VQ_COMPLETED)
-			must_not_wait(&place.row);
-		if (write_end(&place.row, status, left_at, reason))
-			break;
-
-		/* A transaction with one snapshot may never get to see the row as it is. */
-		if (IsolationUsesXactSnapshot() && tries > 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("could not serialize access to session \"%s\"", vq_uuid_text(&place.row.id)),
-					 errhint("Run the transaction again.")));
-	}
-	vq_locate(&place, false);
-	return vq_place_datum(fcinfo, &place);
-}
-
-PG_FUNCTION_INFO_V1(vqueue_leave);
-Datum
-vqueue_leave(PG_FUNCTION_ARGS)
-{
-	return end_session(fcinfo, "vqueue.leave()", VQ_LEFT, (Datum) 0);
-}
-
-PG_FUNCTION_INFO_V1(vqueue_complete);
-Datum
-vqueue_complete(PG_FUNCTION_ARGS)
-{
-	return end_session(fcinfo, "vqueue.complete()", VQ_COMPLETED, (Datum) 0);
-}
-
-PG_FUNCTION_INFO_V1(vqueue_remove);
-Datum
-vqueue_remove(PG_FUNCTION_ARGS)
-{
-	text	   *reason = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
-
-	if (reason && VARSIZE_ANY_EXHDR(reason) > MAX_REASON)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("reason is too long"),
-				 errdetail("It has %d bytes, the limit is %d.", (int) VARSIZE_ANY_EXHDR(reason), MAX_REASON),
-				 errhint("Shorten it.")));
-	return end_session(fcinfo, "vqueue.remove()", VQ_REMOVED, PointerGetDatum(reason));
 }

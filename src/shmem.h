@@ -16,6 +16,7 @@
 
 #include "compat.h"
 #include "datatype/timestamp.h"
+#include "lanes.h"
 #include "line.h"
 #include "pacer.h"
 #include "port/atomics.h"
@@ -50,7 +51,6 @@ typedef enum VqState
 typedef enum VqMethod
 {
 	VQ_FIFO,
-	VQ_RANDOM,
 	VQ_PASSTHROUGH,
 	VQ_REJECT,
 	VQ_METHODS
@@ -106,10 +106,14 @@ typedef struct VqQueue
 	VqSettings	settings;
 	VqPacer		pacer;
 	VqLine		line;
+	VqLanes		lanes;			/* whose turn it is, by what has committed */
+	VqLanes		lanes_ahead;	/* the same with what is being released; while taken[] is not all 0 */
+	int32		taken[VQ_LANES];	/* reserved for release from each lane, not committed */
 	int64		next_ticket;	/* the next to be issued */
 	int64		ceiling;		/* tickets up to here may be issued */
 
 	int64		due;			/* mono time when the worker looks at it next, or VQ_NEVER */
+	int64		reap_at;		/* mono time before which nobody's time is up; 0: not known */
 
 	VqRing		released;		/* releases committed */
 	VqRing		departed;		/* slots given up */
@@ -219,6 +223,13 @@ vq_is_queue(const VqQueue *queue, const pg_uuid_t *id)
 {
 	return OidIsValid(queue->dboid) && !queue->gone &&
 		memcmp(&queue->id, id, sizeof(pg_uuid_t)) == 0;
+}
+
+/* Whether all who come are let in, past rate and cap.  Caller holds the queue's lock. */
+static inline bool
+vq_lets_all_in(const VqQueue *queue)
+{
+	return queue->settings.method == VQ_PASSTHROUGH && (queue->settings.state & VQ_RELEASES) != 0;
 }
 
 /* Raise 53200 with the way out. */

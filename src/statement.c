@@ -9,6 +9,7 @@
 #include "miscadmin.h"
 #include "statement.h"
 #include "table.h"
+#include "utils/guc.h"
 
 #define EQ "OPERATOR(pg_catalog.=)"
 #define FIRST_IN(lane) "pg_catalog.min(s.ticket) FILTER (WHERE s.status " EQ " 'waiting' AND s.priority " EQ " '" lane "')"
@@ -45,8 +46,52 @@ static const struct
 	[VQ_END_SESSION] = {
 		"UPDATE vqueue.user_sessions SET status = $2, left_at = GREATEST($3, served_at, ready_at),"
 		" reason = COALESCE($4, reason)"
-		" WHERE id " EQ " $1 AND left_at IS NULL AND ($5 OR NOT status " EQ " 'waiting') RETURNING *",
+		" WHERE id " EQ " $1 AND left_at IS NULL AND ($5 OR status " EQ " 'serving') RETURNING *",
 		5, {UUIDOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, BOOLOID}
+	},
+	[VQ_CLAIM_SESSION] = {
+		"UPDATE vqueue.user_sessions SET status = 'serving', served_at = GREATEST($2, ready_at)"
+		" WHERE id " EQ " $1 AND status " EQ " 'ready' RETURNING *",
+		2, {UUIDOID, TIMESTAMPTZOID}
+	},
+	[VQ_EXTEND_SESSION] = {
+		"UPDATE vqueue.user_sessions SET extended_at = GREATEST($2, served_at, extended_at)"
+		" WHERE id " EQ " $1 AND status " EQ " 'serving' RETURNING *",
+		2, {UUIDOID, TIMESTAMPTZOID}
+	},
+	[VQ_READMIT_SESSION] = {
+		"UPDATE vqueue.user_sessions SET status = 'waiting', reason = COALESCE($2, reason)"
+		" WHERE id " EQ " $1 AND status " EQ " ANY ('{no_show,expired,abandoned}') RETURNING *",
+		2, {UUIDOID, TEXTOID}
+	},
+	[VQ_MOVE_SESSION] = {
+		"UPDATE vqueue.user_sessions SET priority = $2"
+		" WHERE id " EQ " $1 AND status " EQ " 'waiting' RETURNING *",
+		2, {UUIDOID, TEXTOID}
+	},
+	/* $5: the latest moment at which what they hold may have begun. */
+	[VQ_END_SILENT] = {
+		"UPDATE vqueue.user_sessions AS s SET status = $4,"
+		" left_at = GREATEST($6, s.joined_at, s.served_at, s.ready_at)"
+		" FROM pg_catalog.unnest($2) AS t (ticket), LATERAL"
+		" (SELECT c.ctid FROM vqueue.user_sessions AS c"
+		" WHERE c.queue_id " EQ " $1 AND c.ticket " EQ " t.ticket AND c.status " EQ " $3"
+		" AND COALESCE(c.extended_at, c.served_at, c.ready_at, c.joined_at) OPERATOR(pg_catalog.<=) $5"
+		" FOR UPDATE SKIP LOCKED) AS w"
+		" WHERE s.ctid " EQ " w.ctid",
+		6, {UUIDOID, INT8ARRAYOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+	[VQ_MOVE_STATE] = {
+		"UPDATE vqueue.queues AS q SET"
+		" state = CASE WHEN q.closes_at OPERATOR(pg_catalog.<=) $2 THEN 'closed'"
+		" WHEN q.opens_at OPERATOR(pg_catalog.<=) $2 THEN 'open' ELSE 'paused' END,"
+		" prequeue_at = CASE WHEN q.prequeue_at OPERATOR(pg_catalog.>) $2 THEN q.prequeue_at END,"
+		" opens_at = CASE WHEN q.opens_at OPERATOR(pg_catalog.>) $2 THEN q.opens_at END,"
+		" closes_at = CASE WHEN q.closes_at OPERATOR(pg_catalog.>) $2 THEN q.closes_at END"
+		" FROM (SELECT c.ctid FROM vqueue.queues AS c WHERE c.id " EQ " $1"
+		" AND LEAST(c.prequeue_at, c.opens_at, c.closes_at) OPERATOR(pg_catalog.<=) $2"
+		" FOR NO KEY UPDATE SKIP LOCKED) AS w WHERE q.ctid " EQ " w.ctid",
+		2, {UUIDOID, TIMESTAMPTZOID}
 	},
 	/*
 	 * One ticket at a time, so that queue and ticket are both of the index's
@@ -77,10 +122,13 @@ static const struct
 		2, {UUIDOID, INT8OID}
 	},
 	[VQ_COUNT_AHEAD] = {
-		"SELECT pg_catalog.count(*) FROM vqueue.user_sessions AS s"
-		" WHERE s.queue_id " EQ " $1 AND s.left_at IS NULL AND s.status " EQ " 'waiting'"
-		" AND (s.priority " EQ " ANY ($3) OR s.priority " EQ " $4 AND s.ticket OPERATOR(pg_catalog.<) $2)",
-		4, {UUIDOID, INT8OID, TEXTARRAYOID, TEXTOID}
+		"SELECT pg_catalog.count(*) FILTER (WHERE s.priority " EQ " $3 AND s.ticket OPERATOR(pg_catalog.<) $2),"
+		" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'vip'),"
+		" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'high'),"
+		" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'normal'),"
+		" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'low') FROM vqueue.user_sessions AS s"
+		" WHERE s.queue_id " EQ " $1 AND s.left_at IS NULL AND s.status " EQ " 'waiting'",
+		3, {UUIDOID, INT8OID, TEXTOID}
 	},
 	[VQ_COUNT_QUEUES] = {
 		"SELECT q.id,"
@@ -97,6 +145,26 @@ static const struct
 
 static SPIPlanPtr plans[VQ_STATEMENTS];
 static bool writing_ceiling = false;
+
+/*
+ * The rows are few and known by key, whatever the statistics say: an empty
+ * table's would have the plan read all of it for ever.  No key comes twice,
+ * so there is nothing to memoize.  Users' triggers get this too, and where they
+ * read a whole table, its cost, put up so, must not have it compiled each time.
+ */
+int
+vq_force_index_plans(void)
+{
+	static const char *const ways[] = {
+		"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_memoize", "jit"
+	};
+	int			level = NewGUCNestLevel();
+
+	for (int i = 0; i < (int) lengthof(ways); i++)
+		(void) set_config_option(ways[i], "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
 
 uint64
 vq_execute(VqStatement statement, Datum *values, const char *nulls, VqCaller *caller)

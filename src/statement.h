@@ -15,6 +15,12 @@ typedef enum VqStatement
 	VQ_INSERT_SESSION,			/* one row, nothing on a conflict with the user's live one */
 	VQ_INSERT_SESSIONS,			/* the same from arrays */
 	VQ_END_SESSION,				/* to a final status */
+	VQ_CLAIM_SESSION,			/* ready to serving */
+	VQ_EXTEND_SESSION,			/* a serving one's lease */
+	VQ_READMIT_SESSION,			/* back into the line */
+	VQ_MOVE_SESSION,			/* a waiting one, to another lane */
+	VQ_END_SILENT,				/* many whose time is up, past locked rows */
+	VQ_MOVE_STATE,				/* a queue's, by the clock, unless its row is locked */
 	VQ_RELEASE_SESSIONS,		/* waiting to serving, past locked rows; returns id, user_id,
 								 * ticket */
 	VQ_RAISE_CEILING,
@@ -38,6 +44,12 @@ typedef struct VqCaller
  */
 extern uint64 vq_execute(VqStatement statement, Datum *values, const char *nulls, VqCaller *caller);
 extern void vq_executed(const VqCaller *caller);
+
+/*
+ * Have statements over tickets planned by keys until AtEOXact_GUC(true, level);
+ * returns that level.
+ */
+extern int	vq_force_index_plans(void);
 
 /* Set the ceiling of a queue's tickets; false if its row is locked. */
 extern bool vq_write_ceiling(const pg_uuid_t *queue_id, int64 ceiling);

@@ -318,22 +318,24 @@ note_step(VqQueue *queue, const VqRow *row, int old_kind, int new_kind, bool ins
 	if (old_kind == new_kind)
 		return false;
 	if (new_kind == VQ_INSIDE && !inserted)
-		flags = is_replica() ? VQ_ANNOUNCE : VQ_PAID | VQ_ANNOUNCE;
+		flags = is_replica() ? VQ_ANNOUNCE | VQ_LET_IN : VQ_PAID | VQ_ANNOUNCE | VQ_LET_IN;
 	if (row->status == VQ_IS_READY)
 		flags |= VQ_CALL;
 	if (new_kind >= 0)
 		paid = vq_note_add(queue, &row->queue_id, new_kind, row->ticket, &row->tid, flags,
 						   !inserted && !is_replica()) || (flags & VQ_PAID);
 	if (old_kind >= 0)
-		vq_note_remove(queue, old_kind, row->ticket, new_kind < 0 ? VQ_ANNOUNCE : 0);
+		vq_note_remove(queue, old_kind, row->ticket,
+					   new_kind < 0 ? VQ_ANNOUNCE : new_kind == VQ_INSIDE ? VQ_TAKEN : 0);
 	return paid;
 }
 
-/* Note that a session inside has claimed its slot, or must do so again. */
+/* Note that a session inside has claimed its slot, must do so again, or has renewed its lease. */
 static void
 note_claim(VqQueue *queue, const VqRow *old, const VqRow *new)
 {
-	if (vq_row_kind(old) != VQ_INSIDE || vq_row_kind(new) != VQ_INSIDE || old->status == new->status)
+	if (vq_row_kind(old) != VQ_INSIDE || vq_row_kind(new) != VQ_INSIDE ||
+		(old->status == new->status && old->extended_at == new->extended_at))
 		return;
 	if (new->status == VQ_IS_READY)
 		(void) vq_note_add(queue, &new->queue_id, VQ_CALLED, new->ticket, &new->tid, 0, false);

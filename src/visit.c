@@ -4,12 +4,14 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include "due.h"
 #include "event.h"
 #include "guc.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "place.h"
+#include "reaper.h"
 #include "release.h"
 #include "roster.h"
 #include "statement.h"
@@ -39,6 +41,8 @@ vq_begin_visit(VqVisit *visit, VqQueue *queue)
 	here = queue->dboid == MyDatabaseId;
 	gone = queue->gone;
 	queue->due = VQ_NEVER;		/* so that whoever calls during the visit is heard */
+	visit->reap_at = queue->reap_at;
+	queue->reap_at = VQ_NEVER;	/* and new settings as well */
 	LWLockRelease(&queue->lock);
 	if (here && gone)
 		vq_forget_queue(queue);
@@ -87,6 +91,21 @@ visit_ceiling(VqVisit *visit)
 	}
 	LWLockRelease(&queue->lock);
 	visit->ceiling_locked = wanted > 0 && !vq_write_ceiling(&visit->id, wanted);
+}
+
+/* ---- time ---- */
+
+static void
+visit_clock(VqVisit *visit, const VqSettings *settings)
+{
+	visit->clock_locked = !vq_move_by_clock(&visit->id, settings);
+}
+
+static void
+visit_silent(VqVisit *visit, const VqSettings *settings)
+{
+	if (visit->reap_at <= vq_now().mono)
+		visit->reap_at = vq_reap(visit->queue, &visit->id, settings);
 }
 
 /* ---- events ---- */
@@ -204,8 +223,10 @@ vq_make_visit(VqVisit *visit)
 
 	/* What was let in earlier is told earlier. */
 	visit_ceiling(visit);
+	visit_clock(visit, &settings);
 	visit_released(visit, &settings);
 	visit_releases(visit, &settings);
+	visit_silent(visit, &settings);
 	visit_ended(visit, &settings);
 	visit_figures(visit);
 }
@@ -242,10 +263,11 @@ vq_end_visit(VqVisit *visit)
 	 * Nobody could be released though it seemed so: they are uncommitted, and
 	 * their commit will call us, or locked, which we have to look at again.
 	 */
+	queue->reap_at = Min(queue->reap_at, visit->reap_at);
 	due = vq_next_due(queue, now, !stuck);
 	if (visit->passed > 0)
 		due = Min(due, now.mono + LOCKED_DELAY);
-	if (visit->ceiling_locked)
+	if (visit->ceiling_locked || visit->clock_locked)
 		due = Max(due, now.mono + LOCKED_DELAY);
 	queue->due = Min(queue->due, due);
 	due = queue->due;
@@ -261,6 +283,7 @@ vq_undo_visit(VqVisit *visit)
 	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 	queue->state_news |= visit->told_state;
 	queue->moved |= visit->told_moved;
+	queue->reap_at = 0;
 	LWLockRelease(&queue->lock);
 }
 

@@ -22,6 +22,8 @@ typedef struct VqVisit
 	int			passed;			/* over locked rows */
 	bool		tried;			/* somebody seemed releasable */
 	bool		ceiling_locked; /* could not be raised: its row is locked */
+	bool		clock_locked;	/* the state could not be moved */
+	int64		reap_at;		/* when to look for those whose time is up */
 	int64	   *told_released;	/* tickets announced as released by others */
 	int			n_told_released;
 	int64	   *told_ended;

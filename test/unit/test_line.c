@@ -161,6 +161,56 @@ test_marks(void)
 	end("marks");
 }
 
+/* Who has been silent for too long, by asking for each ticket. */
+static void
+test_silent(void)
+{
+	VqSilence	silence = {VQ_LANE_NORMAL, VQ_INSIDE, 1000000, 300, 1, 0};
+	int64		tickets[VQ_CHUNK];
+	int			found = 0;
+	int			wrong = 0;
+	int64		longest = 0;
+
+	begin();
+	for (int64 t = 1; t <= 5000; t++)
+	{
+		vq_line_reserve(&line, ARENA, t);
+		if (t % 7 != 0)
+			vq_line_set(&line, ARENA, VQ_LANE_NORMAL, t);
+		if (t % 11 == 0)
+			vq_line_set(&line, ARENA, VQ_HELD, t);
+		if (t % 13 == 0)
+			vq_line_set(&line, ARENA, VQ_INSIDE, t);
+		if (t % 17 != 0)
+			vq_mark_alive(&line, ARENA, t, 1000000 - t % 600);
+	}
+	vq_mark_alive(&line, ARENA, 1, 1000003);	/* by one who read the clock later */
+	while (silence.next > 0)
+	{
+		int			n = vq_mark_silent(&line, ARENA, &silence, tickets);
+
+		for (int i = 0; i < n; i++)
+			wrong += vq_mark_silence(&line, ARENA, tickets[i], 1000000) < 302 ||
+				!vq_line_test(&line, ARENA, VQ_LANE_NORMAL, tickets[i]);
+		found += n;
+	}
+	for (int64 t = 1; t <= 5000; t++)
+	{
+		int64		silent = t == 1 || t % 17 == 0 ? 0 : vq_mark_silence(&line, ARENA, t, 1000000);
+
+		if (t % 7 == 0 || t % 11 == 0 || t % 13 == 0)
+			continue;
+		found -= silent >= 302;
+		if (silent < 302)
+			longest = Max(longest, silent);
+	}
+	is(wrong, 0, "who is found silent was so for longer than the limit, and stands");
+	is(found, 0, "and all of those are found, but who is held or inside");
+	is(silence.longest, longest, "the longest silence below the limit is told");
+	is(vq_mark_silence(&line, ARENA, 34, 1000000), 0, "who never gave a sign is taken to have given one now");
+	end("silent");
+}
+
 static void
 test_rank_and_select(void)
 {
@@ -412,6 +462,7 @@ main(int argc, char **argv)
 	test_nothing();
 	test_bits();
 	test_marks();
+	test_silent();
 	test_rank_and_select();
 	test_trim();
 	test_wipe();

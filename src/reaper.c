@@ -1,0 +1,140 @@
+/*
+ * reaper.c
+ *		Ending sessions whose time is up: a step of the worker.
+ *
+ * What memory says is where to look; whether a lease has run out the statement
+ * asks the row again.  Those who wait are looked through no more often than the
+ * most silent of them could run out of time.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "guc.h"
+#include "mark.h"
+#include "miscadmin.h"
+#include "reaper.h"
+#include "statement.h"
+#include "table.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+/* When to look again at rows that were locked (microseconds). */
+#define LOCKED_DELAY	USECS_PER_SEC
+
+/* Whose time may be up, and what becomes of them. */
+typedef struct Rule
+{
+	VqKind		kind;
+	VqKind		except;
+	VqStatus	from;
+	VqStatus	to;
+} Rule;
+
+static const Rule rules[] = {
+	{VQ_CALLED, VQ_KINDS, VQ_IS_READY, VQ_NO_SHOW},
+	{VQ_INSIDE, VQ_CALLED, VQ_SERVING, VQ_EXPIRED},
+	{VQ_LANE_VIP, VQ_INSIDE, VQ_WAITING, VQ_ABANDONED},
+	{VQ_LANE_HIGH, VQ_INSIDE, VQ_WAITING, VQ_ABANDONED},
+	{VQ_LANE_NORMAL, VQ_INSIDE, VQ_WAITING, VQ_ABANDONED},
+	{VQ_LANE_LOW, VQ_INSIDE, VQ_WAITING, VQ_ABANDONED},
+};
+
+static int64
+timeout_of(const VqSettings *settings, const Rule *rule)
+{
+	return rule->from == VQ_WAITING ? settings->waiting_timeout :
+		rule->from == VQ_IS_READY ? settings->claim_timeout : settings->serving_timeout;
+}
+
+int64
+vq_reap_due(const VqQueue *queue)
+{
+	for (int r = 0; r < (int) lengthof(rules); r++)
+		if (timeout_of(&queue->settings, &rules[r]) > 0 && queue->line.count[rules[r].kind] > 0)
+			return queue->reap_at;
+	return VQ_NEVER;
+}
+
+/* The tickets of a rule that memory finds silent, at most n; *next is when there may be more. */
+static int
+find_silent(VqQueue *queue, const Rule *rule, int64 timeout, int64 *tickets, int n, int64 *next)
+{
+	VqNow		now = vq_now();
+	VqSilence	silence = {rule->kind, rule->except, now.mono / USECS_PER_SEC};
+	int64		chunk[VQ_CHUNK];
+	int			found = 0;
+
+	silence.limit = (timeout + USECS_PER_SEC - 1) / USECS_PER_SEC;
+	silence.next = 1;
+	while (silence.next > 0 && found < n)
+	{
+		int			more;
+
+		/* A chunk at a time, so that others come in between. */
+		LWLockAcquire(&queue->lock, LW_SHARED);
+		more = vq_mark_silent(&queue->line, vq_arena(), &silence, chunk);
+		LWLockRelease(&queue->lock);
+		memcpy(tickets + found, chunk, Min(more, n - found) * sizeof(int64));
+		found += Min(more, n - found);
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (found == n)
+		*next = Min(*next, now.mono);
+	else
+		*next = Min(*next, now.mono +
+					Max(silence.limit + VQ_MARK_SECONDS - silence.longest, 1) * USECS_PER_SEC);
+	return found;
+}
+
+/* End those of the tickets whose rows say so too; how many. */
+static int
+end_silent(const pg_uuid_t *id, const Rule *rule, int64 timeout, const int64 *tickets, int n)
+{
+	Datum	   *elements = palloc(n * sizeof(Datum));
+	TimestampTz now = vq_now().wall;
+	Datum		values[6];
+	VqCaller	caller;
+	int			ended;
+	int			level = vq_force_index_plans();
+
+	for (int i = 0; i < n; i++)
+		elements[i] = Int64GetDatum(tickets[i]);
+	values[0] = UUIDPGetDatum(id);
+	values[1] = PointerGetDatum(construct_array(elements, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[2] = CStringGetTextDatum(vq_status_names[rule->from]);
+	values[3] = CStringGetTextDatum(vq_status_names[rule->to]);
+
+	/* Signs of life are in no row; that of a waiting one says nothing against its end. */
+	values[4] = TimestampTzGetDatum(rule->from == VQ_WAITING ? DT_NOEND : now - timeout);
+	values[5] = TimestampTzGetDatum(now);
+	ended = vq_execute(VQ_END_SILENT, values, NULL, &caller);
+	vq_executed(&caller);
+	AtEOXact_GUC(true, level);
+	pfree(elements);
+	return ended;
+}
+
+int64
+vq_reap(VqQueue *queue, const pg_uuid_t *id, const VqSettings *settings)
+{
+	int			room = vq_release_batch;
+	int64	   *tickets = palloc(room * sizeof(int64));
+	int64		next = VQ_NEVER;
+
+	for (int r = 0; r < (int) lengthof(rules) && room > 0; r++)
+	{
+		int64		timeout = timeout_of(settings, &rules[r]);
+		int			found;
+
+		if (timeout == 0)
+			continue;
+		found = find_silent(queue, &rules[r], timeout, tickets, room, &next);
+		if (found > 0 && end_silent(id, &rules[r], timeout, tickets, found) < found)
+			next = Min(next, vq_now().mono + LOCKED_DELAY);
+		room -= found;
+	}
+	pfree(tickets);
+	return next;
+}
