@@ -57,7 +57,10 @@ vq_reap_due(const VqQueue *queue)
 	return VQ_NEVER;
 }
 
-/* The tickets of a rule that memory finds silent, at most n; *next is when there may be more. */
+/*
+ * The tickets of a rule that memory finds silent, at most n; *next is when there
+ * may be more, unless that many were found.
+ */
 static int
 find_silent(VqQueue *queue, const Rule *rule, int64 timeout, int64 *tickets, int n, int64 *next)
 {
@@ -80,9 +83,7 @@ find_silent(VqQueue *queue, const Rule *rule, int64 timeout, int64 *tickets, int
 		found += Min(more, n - found);
 		CHECK_FOR_INTERRUPTS();
 	}
-	if (found == n)
-		*next = Min(*next, now.mono);
-	else
+	if (found < n)
 		*next = Min(*next, now.mono +
 					Max(silence.limit + VQ_MARK_SECONDS - silence.longest, 1) * USECS_PER_SEC);
 	return found;
@@ -127,11 +128,17 @@ vq_reap(VqQueue *queue, const pg_uuid_t *id, const VqSettings *settings)
 	{
 		int64		timeout = timeout_of(settings, &rules[r]);
 		int			found;
+		int			ended;
 
 		if (timeout == 0)
 			continue;
 		found = find_silent(queue, &rules[r], timeout, tickets, room, &next);
-		if (found > 0 && end_silent(id, &rules[r], timeout, tickets, found) < found)
+		ended = found > 0 ? end_silent(id, &rules[r], timeout, tickets, found) : 0;
+
+		/* Where all that fit were locked, to look again at once would be to look at them again. */
+		if (found == room && ended > 0)
+			next = 0;
+		else if (ended < found)
 			next = Min(next, vq_now().mono + LOCKED_DELAY);
 		room -= found;
 	}
