@@ -8,7 +8,8 @@
 #
 #   CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.secrets, vqueue.ticket_ceilings, vqueue.user_sessions,
 #       vqueue.queues (id, tenant_id, name, description, max_concurrent_users, release_rate_per_minute,
-#                      burst, max_waiting, version, created_at, updated_at);
+#                      burst, max_waiting, method, lane_weights, waiting_timeout, serving_timeout, claim_timeout,
+#                      version, created_at, updated_at);
 #
 # On the second one, which preloads vqueue as well:
 #
@@ -97,7 +98,8 @@ my $load = start_load(100 * $rounds);
 $first->safe_psql('postgres', q{
 	CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.secrets, vqueue.ticket_ceilings, vqueue.user_sessions,
 	    vqueue.queues (id, tenant_id, name, description, max_concurrent_users, release_rate_per_minute,
-	                   burst, max_waiting, version, created_at, updated_at)});
+	                   burst, max_waiting, method, lane_weights, waiting_timeout, serving_timeout, claim_timeout,
+	                   version, created_at, updated_at)});
 $second->safe_psql('postgres', q{
 	CREATE EXTENSION vqueue;
 	DELETE FROM vqueue.tenants;
@@ -112,7 +114,8 @@ is(slurp_file("$dir/load.err") =~ /error/i ? slurp_file("$dir/load.err") : '', '
 # All that the second server is to have; it says in which state a queue is itself.
 my $tables = q{
 	SELECT 'queue', q::text FROM (SELECT id, tenant_id, name, description, max_concurrent_users, release_rate_per_minute,
-		burst, max_waiting, version, created_at, updated_at FROM vqueue.queues) q
+		burst, max_waiting, method, lane_weights, waiting_timeout, serving_timeout, claim_timeout,
+		version, created_at, updated_at FROM vqueue.queues) q
 	UNION ALL SELECT 'tenant', t::text FROM vqueue.tenants t
 	UNION ALL SELECT 'secret', s::text FROM (SELECT * FROM vqueue.secrets ORDER BY made_at LIMIT 1) s
 	UNION ALL SELECT 'session', s::text FROM vqueue.user_sessions s ORDER BY 1, 2};

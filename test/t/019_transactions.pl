@@ -439,7 +439,7 @@ update_all('user_sessions', "queue_id = '$queue' AND status = 'waiting' AND tick
 	id => 'gen_random_uuid()', user_id => 'gen_random_uuid()', joined_at => q{joined_at - interval '1 day'},
 	priority => q{(ARRAY['vip', 'high', 'normal', 'low'])[1 + ticket / 2 % 4]},
 	reason => q{'moved'}, user_name => q{repeat('x', 1000)}, user_email => q{user_id || '@example.org'},
-	left_at => 'NULL', served_at => 'NULL', ticket => 'ticket + 1000000', queue_id => q{vqueue._queue('crowd')},
+	left_at => 'NULL', served_at => 'NULL', ready_at => 'NULL', extended_at => 'now()', place_key => 'ticket', ticket => 'ticket + 1000000', queue_id => q{vqueue._queue('crowd')},
 	status => q{CASE ticket % 3 WHEN 0 THEN 'left' WHEN 1 THEN 'removed' ELSE 'waiting' END});
 $node->safe_psql('postgres', "UPDATE vqueue.user_sessions SET status = 'serving' WHERE id = $waiting");
 $node->safe_psql('postgres', "UPDATE vqueue.user_sessions SET status = 'waiting' WHERE queue_id = '$queue' AND status IN ('serving', 'removed')");
@@ -447,7 +447,17 @@ all_right('back into the line by hand');
 update_all('queues', "id = '$queue'",
 	id => 'gen_random_uuid()', is_active => 'false', name => q{'still'}, description => q{'a line'}, max_concurrent_users => '30',
 	release_rate_per_minute => '77', burst => '5', max_waiting => '100000', state => q{'paused'}, version => '-1',
-	created_at => q{'2020-01-01'}, updated_at => q{'2020-01-01'}, tenant_id => 'tenant_id');
+	created_at => q{'2020-01-01'}, updated_at => q{'2020-01-01'}, tenant_id => 'tenant_id',
+	method => q{'passthrough'}, lane_weights => 'NULL', waiting_timeout => q{'1 day'}, serving_timeout => q{'1 day'},
+	claim_timeout => q{'1 hour'}, prequeue_at => q{'2040-01-01'}, opens_at => q{'2040-01-02'}, closes_at => q{'2040-01-03'});
+
+# Weights change every position, and are taken away without a trace.
+$node->safe_psql('postgres', "UPDATE vqueue.queues SET lane_weights = '{8,4,2,1}' WHERE id = '$queue'");
+check_clean($node, 'postgres', 'lanes in turns by hand: memory is right');
+is($node->safe_psql('postgres', "SELECT count(DISTINCT position) = count(*) AND max(position) = count(*)
+	FROM vqueue.sessions WHERE queue_id = '$queue' AND status = 'waiting'"), 't', 'and each position is there once');
+$node->safe_psql('postgres', "UPDATE vqueue.queues SET lane_weights = NULL, method = 'fifo' WHERE id = '$queue'");
+all_right('strict priority again');
 update_all('ticket_ceilings', "queue_id = '$queue'", queue_id => 'queue_id', ceiling => 'ceiling + 100000');
 update_all('tenants', q{name = 'default'}, id => 'gen_random_uuid()', name => q{'default'}, domain => q{'example.org'},
 	created_at => q{'2020-01-01'}, updated_at => q{'2020-01-01'});
