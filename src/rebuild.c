@@ -53,7 +53,7 @@ scan_by_table(Relation rel, Snapshot snapshot, VqRowCallback callback, void *arg
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		CHECK_FOR_INTERRUPTS();
-		slot_getsomeattrs(slot, Natts_sessions);
+		slot_getsomeattrs(slot, Anum_sessions_priority);
 		if (!slot->tts_isnull[Anum_sessions_left_at - 1])
 			continue;
 		vq_row_of(slot->tts_values, slot->tts_isnull, &slot->tts_tid, &row);

@@ -223,9 +223,7 @@ vq_row_of(const Datum *values, const bool *nulls, const ItemPointerData *tid, Vq
 	row->joined_at = DatumGetTimestampTz(values[Anum_sessions_joined_at - 1]);
 	row->served_at = time_of(values[Anum_sessions_served_at - 1], nulls[Anum_sessions_served_at - 1]);
 	row->left_at = time_of(values[Anum_sessions_left_at - 1], nulls[Anum_sessions_left_at - 1]);
-	row->ready_at = time_of(values[Anum_sessions_ready_at - 1], nulls[Anum_sessions_ready_at - 1]);
-	row->extended_at = time_of(values[Anum_sessions_extended_at - 1], nulls[Anum_sessions_extended_at - 1]);
-	row->place_key = nulls[Anum_sessions_place_key - 1] ? 0 : DatumGetInt64(values[Anum_sessions_place_key - 1]);
+	row->ready_at = row->extended_at = row->place_key = 0;
 	row->status = number_of(values[Anum_sessions_status - 1], nulls[Anum_sessions_status - 1],
 							vq_status_names, VQ_STATUSES, &last_status);
 	row->lane = number_of(values[Anum_sessions_priority - 1], nulls[Anum_sessions_priority - 1],
@@ -240,6 +238,9 @@ vq_read_row(HeapTuple tuple, TupleDesc desc, VqRow *row)
 
 	heap_deform_tuple(tuple, desc, values, nulls);
 	vq_row_of(values, nulls, &tuple->t_self, row);
+	row->ready_at = time_of(values[Anum_sessions_ready_at - 1], nulls[Anum_sessions_ready_at - 1]);
+	row->extended_at = time_of(values[Anum_sessions_extended_at - 1], nulls[Anum_sessions_extended_at - 1]);
+	row->place_key = nulls[Anum_sessions_place_key - 1] ? 0 : DatumGetInt64(values[Anum_sessions_place_key - 1]);
 }
 
 /* Microseconds, of months by 30 days; the constraints let none be negative. */
