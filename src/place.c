@@ -248,6 +248,20 @@ vq_interval(int64 microseconds)
 	return interval;
 }
 
+/* A name from one of our lists as text, made once. */
+static Datum
+text_of_name(Datum *texts, const char *const *names, int n)
+{
+	if (texts[n] == 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		texts[n] = CStringGetTextDatum(names[n]);
+		MemoryContextSwitchTo(old);
+	}
+	return texts[n];
+}
+
 static void
 put(Datum *values, bool *nulls, int column, Datum value, bool isnull)
 {
@@ -258,14 +272,16 @@ put(Datum *values, bool *nulls, int column, Datum value, bool isnull)
 void
 vq_place_values(const VqPlace *place, Datum *values, bool *nulls)
 {
+	static Datum statuses[VQ_STATUSES];
+	static Datum lanes[VQ_LANES];
 	const VqRow *row = &place->row;
 
 	memset(nulls, false, VQ_PLACE_COLUMNS * sizeof(bool));
 	values[0] = UUIDPGetDatum(&row->id);
 	values[1] = CStringGetTextDatum(place->queue);
 	values[2] = UUIDPGetDatum(&row->user_id);
-	values[3] = CStringGetTextDatum(vq_status_names[row->status]);
-	values[4] = CStringGetTextDatum(vq_lane_names[row->lane]);
+	values[3] = text_of_name(statuses, vq_status_names, row->status);
+	values[4] = text_of_name(lanes, vq_lane_names, row->lane);
 	values[5] = Int64GetDatum(row->ticket);
 	put(values, nulls, 6, Int64GetDatum(place->position), place->position < 0);
 	put(values, nulls, 7, PointerGetDatum(vq_interval(place->estimated_wait)), place->estimated_wait < 0);

@@ -85,13 +85,19 @@ vq_get_session(FunctionCallInfo fcinfo, bool as_is_now, VqPlace *place)
 		unknown_session(id);
 }
 
+void
+vq_look(FunctionCallInfo fcinfo, bool alive, VqPlace *place)
+{
+	vq_get_session(fcinfo, false, place);
+	vq_locate(place, alive);
+}
+
 static Datum
 look(FunctionCallInfo fcinfo, bool alive)
 {
 	VqPlace		place;
 
-	vq_get_session(fcinfo, false, &place);
-	vq_locate(&place, alive);
+	vq_look(fcinfo, alive, &place);
 	return vq_place_datum(fcinfo, &place);
 }
 

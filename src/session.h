@@ -14,4 +14,11 @@
  */
 extern void vq_get_session(FunctionCallInfo fcinfo, bool as_is_now, VqPlace *place);
 
+/* What poll (alive) and status answer; the same errors. */
+extern void vq_look(FunctionCallInfo fcinfo, bool alive, VqPlace *place);
+
+/* The SQL functions themselves, for whom a scan recognizes. */
+extern Datum vqueue_poll(PG_FUNCTION_ARGS);
+extern Datum vqueue_status(PG_FUNCTION_ARGS);
+
 #endif							/* VQ_SESSION_H */
