@@ -385,6 +385,12 @@ CREATE FUNCTION vqueue.position(session uuid) RETURNS bigint
 COMMENT ON FUNCTION vqueue.position(uuid) IS
     'position of a session (0: holds a slot, null: finished). Errors: 42704 unknown session; 22004 null';
 
+CREATE FUNCTION vqueue.positions(sessions uuid[]) RETURNS bigint[]
+    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_positions';
+COMMENT ON FUNCTION vqueue.positions(uuid[]) IS
+    'positions of many sessions, of any queues, in the order given (0: holds a slot, null: finished, unknown or itself null). '
+    'Errors: 22004 null';
+
 CREATE FUNCTION vqueue.position(queue text, ticket bigint) RETURNS bigint
     LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_position_of_ticket';
 COMMENT ON FUNCTION vqueue.position(text, bigint) IS

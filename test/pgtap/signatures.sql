@@ -29,6 +29,7 @@ INSERT INTO face VALUES
     ('heartbeat', '{uuid}', 'bigint', 'volatile'),
     ('position', '{uuid}', 'bigint', 'stable'),
     ('position', '{text,bigint}', 'bigint', 'stable'),
+    ('positions', '{uuid[]}', 'bigint[]', 'stable'),
     ('leave', '{uuid}', 'vqueue.place', 'volatile'),
     ('complete', '{uuid}', 'vqueue.place', 'volatile'),
     ('remove', '{uuid,text}', 'vqueue.place', 'volatile'),

@@ -107,7 +107,7 @@ SELECT f || E'\n' || pg_temp.attempt('SELECT vqueue.' || f)
                     'join(NULL)', 'join(''q'', NULL)', 'join(''q'', priority => NULL)',
                     'join_many(NULL, ''{}'')', 'join_many(''q'', NULL)', 'join_many(''q'', ''{}'', NULL)', 'join_many(''q'', ARRAY[NULL::uuid])',
                     'poll(NULL)', 'status(NULL)', 'heartbeat(NULL)', 'position(NULL)', 'leave(NULL)', 'complete(NULL)', 'remove(NULL)',
-                    'position(NULL, 1)', 'position(''q'', NULL)']) AS f;
+                    'position(NULL, 1)', 'position(''q'', NULL)', 'positions(NULL)']) AS f;
 
 -- priorities
 SELECT quote_literal(left(p, 20)) || E'\n' || regexp_replace(pg_temp.attempt(format('SELECT vqueue.join(''q'', priority => %L)', p)), '(x{20})x*', '\1')
