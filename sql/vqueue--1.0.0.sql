@@ -95,6 +95,9 @@ CREATE TABLE vqueue.queues (
                             CONSTRAINT queues_version_check CHECK (version BETWEEN 1 AND 4611686018427387904),
     created_at              timestamptz NOT NULL DEFAULT now(),
     updated_at              timestamptz NOT NULL DEFAULT now(),
+    session_retention       interval NOT NULL DEFAULT '0'
+                            CONSTRAINT queues_session_retention_check
+                            CHECK (session_retention BETWEEN '0' AND '100 years'),
     UNIQUE (tenant_id, name),
     CONSTRAINT queues_schedule_check
     CHECK ((prequeue_at < opens_at) IS NOT FALSE AND (prequeue_at < closes_at) IS NOT FALSE
@@ -122,6 +125,8 @@ COMMENT ON COLUMN vqueue.queues.opens_at IS 'when the worker will open the queue
 COMMENT ON COLUMN vqueue.queues.closes_at IS 'when the worker will close the queue; null once it has';
 COMMENT ON COLUMN vqueue.queues.state IS
     'open (join and release), paused (join, no release), draining (release, no join), closed (neither)';
+COMMENT ON COLUMN vqueue.queues.session_retention IS
+    'sessions that ended so long ago are deleted by the worker; 0: they are kept';
 COMMENT ON COLUMN vqueue.queues.version IS 'counts the changes of this row; the later one wins in memory';
 
 /*
@@ -175,6 +180,9 @@ COMMENT ON COLUMN vqueue.user_sessions.place_key IS 'internal: for orders other 
 
 CREATE UNIQUE INDEX user_sessions_queue_id_ticket_key ON vqueue.user_sessions (queue_id, ticket);
 CREATE UNIQUE INDEX user_sessions_live_key ON vqueue.user_sessions (queue_id, user_id) WHERE left_at IS NULL;
+
+/* Who ended when: a join, which is live, has no entry here and pays nothing for it. */
+CREATE INDEX user_sessions_left_key ON vqueue.user_sessions (queue_id, left_at) WHERE left_at IS NOT NULL;
 
 ALTER TABLE vqueue.user_sessions
     ADD CONSTRAINT user_sessions_queue_id_fkey
@@ -509,6 +517,18 @@ END
 $$;
 COMMENT ON FUNCTION vqueue._check_timeout(text, interval) IS 'internal: complains of a timeout out of range; a null is not looked at';
 
+CREATE FUNCTION vqueue._check_age(setting text, value interval, hint text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF value NOT BETWEEN '0' AND '100 years' THEN
+        PERFORM vqueue._refuse(format('%s %s is out of range', setting, value),
+            'The age must be an interval of 0 to 100 years.', hint);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION vqueue._check_age(text, interval, text) IS 'internal: complains of an age out of range; a null is not looked at';
+
 CREATE FUNCTION vqueue._check_schedule(earlier_name text, earlier timestamptz, later_name text, later timestamptz) RETURNS void
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -552,6 +572,7 @@ BEGIN
     PERFORM vqueue._check_timeout('waiting_timeout', q.waiting_timeout);
     PERFORM vqueue._check_timeout('serving_timeout', q.serving_timeout);
     PERFORM vqueue._check_timeout('claim_timeout', q.claim_timeout);
+    PERFORM vqueue._check_age('session_retention', q.session_retention, 'Use 0 to keep sessions for good.');
     PERFORM vqueue._check_schedule('prequeue_at', q.prequeue_at, 'opens_at', q.opens_at);
     PERFORM vqueue._check_schedule('prequeue_at', q.prequeue_at, 'closes_at', q.closes_at);
     PERFORM vqueue._check_schedule('opens_at', q.opens_at, 'closes_at', q.closes_at);
@@ -581,7 +602,7 @@ CREATE FUNCTION vqueue.create_queue(name text, release_rate_per_minute int = 10,
                                     method text = 'fifo', lane_weights int[] = NULL, waiting_timeout interval = '0',
                                     serving_timeout interval = '0', claim_timeout interval = '0',
                                     prequeue_at timestamptz = NULL, opens_at timestamptz = NULL,
-                                    closes_at timestamptz = NULL) RETURNS uuid
+                                    closes_at timestamptz = NULL, session_retention interval = '0') RETURNS uuid
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
@@ -591,7 +612,7 @@ DECLARE
 BEGIN
     IF name IS NULL OR release_rate_per_minute IS NULL OR max_concurrent_users IS NULL
        OR burst IS NULL OR max_waiting IS NULL OR method IS NULL OR waiting_timeout IS NULL
-       OR serving_timeout IS NULL OR claim_timeout IS NULL THEN
+       OR serving_timeout IS NULL OR claim_timeout IS NULL OR session_retention IS NULL THEN
         PERFORM vqueue._refuse('queue settings must not be null',
             'Only description, state, lane_weights and the moments of a new queue may be null.',
             'Leave an argument out to get its default.', 'null_value_not_allowed');
@@ -610,14 +631,15 @@ BEGIN
     q.prequeue_at := vqueue._moment(prequeue_at);
     q.opens_at := vqueue._moment(opens_at);
     q.closes_at := vqueue._moment(closes_at);
+    q.session_retention := session_retention;
     q.state := coalesce(state, CASE WHEN q.prequeue_at IS NOT NULL OR q.opens_at IS NOT NULL THEN 'closed' ELSE 'open' END);
     PERFORM vqueue._check_queue(q);
     INSERT INTO vqueue.queues (tenant_id, name, description, release_rate_per_minute, max_concurrent_users,
                                burst, max_waiting, method, lane_weights, waiting_timeout, serving_timeout,
-                               claim_timeout, prequeue_at, opens_at, closes_at, state)
+                               claim_timeout, prequeue_at, opens_at, closes_at, state, session_retention)
     VALUES (vqueue._tenant(), q.name, q.description, q.release_rate_per_minute, q.max_concurrent_users,
             q.burst, q.max_waiting, q.method, q.lane_weights, q.waiting_timeout, q.serving_timeout,
-            q.claim_timeout, q.prequeue_at, q.opens_at, q.closes_at, q.state)
+            q.claim_timeout, q.prequeue_at, q.opens_at, q.closes_at, q.state, q.session_retention)
     ON CONFLICT ON CONSTRAINT queues_tenant_id_name_key DO NOTHING
     RETURNING id INTO new_id;
     IF new_id IS NULL THEN
@@ -629,11 +651,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vqueue.create_queue(text, int, int, text, int, int, text, text, int[], interval, interval, interval,
-                                        timestamptz, timestamptz, timestamptz) IS
+                                        timestamptz, timestamptz, timestamptz, interval) IS
     'creates a queue in the current tenant and returns its id. Rate in releases a minute (1 to 10000000), cap in '
     'sessions (1 to 100000000), burst in releases (0: a tenth of a second''s worth), max_waiting in sessions (0: no limit), '
     'method fifo, passthrough or reject, lane_weights of vip, high, normal and low (1 to 100 each; null: strict), '
-    'timeouts of at most a day (0: none). State open unless given, or closed where it is to open by the clock. '
+    'timeouts of at most a day (0: none), session_retention of at most 100 years (0: kept). State open unless given, or closed where it is to open by the clock. '
     'Errors: 42710 name taken; 22023 out of range; 22004 a null; 53200 vqueue.memory_limit reached';
 
 CREATE FUNCTION vqueue.alter_queue(queue text, release_rate_per_minute int = NULL, max_concurrent_users int = NULL,
@@ -641,7 +663,8 @@ CREATE FUNCTION vqueue.alter_queue(queue text, release_rate_per_minute int = NUL
                                    name text = NULL, method text = NULL, lane_weights int[] = NULL,
                                    waiting_timeout interval = NULL, serving_timeout interval = NULL,
                                    claim_timeout interval = NULL, prequeue_at timestamptz = NULL,
-                                   opens_at timestamptz = NULL, closes_at timestamptz = NULL) RETURNS void
+                                   opens_at timestamptz = NULL, closes_at timestamptz = NULL,
+                                   session_retention interval = NULL) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
@@ -664,6 +687,7 @@ BEGIN
     q.prequeue_at := vqueue._moment(coalesce(prequeue_at, q.prequeue_at));
     q.opens_at := vqueue._moment(coalesce(opens_at, q.opens_at));
     q.closes_at := vqueue._moment(coalesce(closes_at, q.closes_at));
+    q.session_retention := coalesce(session_retention, q.session_retention);
     PERFORM vqueue._check_queue(q);
     IF EXISTS (SELECT FROM vqueue.queues t WHERE t.tenant_id = q.tenant_id AND t.name = q.name AND t.id <> wanted) THEN
         PERFORM vqueue._refuse(format('queue "%s" already exists', name),
@@ -683,12 +707,13 @@ BEGIN
            claim_timeout = q.claim_timeout,
            prequeue_at = q.prequeue_at,
            opens_at = q.opens_at,
-           closes_at = q.closes_at
+           closes_at = q.closes_at,
+           session_retention = q.session_retention
      WHERE t.id = wanted;
 END
 $$;
 COMMENT ON FUNCTION vqueue.alter_queue(text, int, int, text, int, int, text, text, int[], interval, interval, interval,
-                                       timestamptz, timestamptz, timestamptz) IS
+                                       timestamptz, timestamptz, timestamptz, interval) IS
     'changes settings of a queue while it runs, from the next release on; null leaves one as it is, infinity takes a moment '
     'away, and {} the weights. Units as in create_queue. '
     'A cap below the present number inside sends nobody away: it lets nobody in until enough have gone. '
@@ -797,6 +822,65 @@ CREATE FUNCTION vqueue.set_priority(session uuid, priority text) RETURNS vqueue.
 COMMENT ON FUNCTION vqueue.set_priority(uuid, text) IS
     'moves a waiting session to another lane, where it stands by its time of arrival. '
     'Errors: 55000 not waiting; 22023 bad priority; 42704 unknown session; 22004 null';
+
+/* ---------------------------------------------------------------- history */
+
+CREATE FUNCTION vqueue.purge(queue text = NULL, older_than interval = NULL, max_rows int = NULL) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    batch constant int := 10000;
+    wanted uuid := CASE WHEN queue IS NOT NULL THEN vqueue._queue(queue) END;
+    purged bigint := 0;
+    one record;
+    behind timestamptz;
+    last timestamptz;
+    done int;
+BEGIN
+    PERFORM vqueue._check_age('older_than', older_than, 'Give an age such as ''30 days''.');
+    IF max_rows < 1 THEN
+        PERFORM vqueue._refuse(format('max_rows %s is out of range', max_rows),
+            'It bounds how many sessions are deleted, so it must be at least 1.', 'Leave it out to delete all that are old enough.');
+    END IF;
+    IF wanted IS NOT NULL AND older_than IS NULL
+       AND EXISTS (SELECT FROM vqueue.queues q WHERE q.id = wanted AND q.session_retention = '0') THEN
+        PERFORM vqueue._refuse(format('queue "%s" keeps its sessions', queue),
+            'It has no session_retention, by which their age would be known.',
+            'Give older_than, or set session_retention with vqueue.alter_queue().');
+    END IF;
+    FOR one IN SELECT q.id, now() - coalesce(older_than, q.session_retention) AS before
+                 FROM vqueue.queues q
+                WHERE q.tenant_id = vqueue._tenant() AND (wanted IS NULL OR q.id = wanted)
+                  AND (older_than IS NOT NULL OR q.session_retention > '0')
+                ORDER BY q.name
+    LOOP
+        /* On from where it was: the index still has the entries of what has just been deleted. */
+        behind := '-infinity';
+        LOOP
+            EXIT WHEN purged >= max_rows;
+            WITH gone AS (
+                DELETE FROM vqueue.user_sessions s
+                 WHERE s.ctid = ANY (ARRAY(SELECT c.ctid FROM vqueue.user_sessions c
+                                            WHERE c.queue_id = one.id AND c.left_at >= behind AND c.left_at < one.before
+                                            ORDER BY c.left_at
+                                            LIMIT least(batch, coalesce(max_rows - purged, batch))
+                                              FOR UPDATE SKIP LOCKED))
+                RETURNING s.left_at)
+            SELECT count(*), max(left_at) INTO done, last FROM gone;
+            purged := purged + done;
+            EXIT WHEN done < batch;
+            behind := last;
+        END LOOP;
+    END LOOP;
+    RETURN purged;
+END
+$$;
+COMMENT ON FUNCTION vqueue.purge(text, interval, int) IS
+    'deletes sessions that ended longer ago than older_than, by default the queue''s session_retention, the oldest first and '
+    'at most max_rows, of one queue or of all queues of the current tenant; returns how many. Live sessions and those that '
+    'somebody has locked are left alone, and of all queues those that keep their sessions, unless older_than is given. '
+    'Errors: 22023 out of range, or neither age known; 42704 unknown queue';
 
 /* --------------------------------------------------------------- watchers */
 

@@ -54,6 +54,7 @@ apply_settings(VqQueue *queue, const VqSettings *settings, VqNow now)
 	queue->nascent = false;
 	queue->settings = *settings;
 	queue->reap_at = 0;
+	queue->purge_at = 0;
 	vq_lanes_configure(&queue->lanes, settings->weights);
 	vq_pacer_configure(&queue->pacer, now, settings->rate_per_minute, vq_burst(settings));
 }

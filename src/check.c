@@ -248,8 +248,9 @@ settings_text(const VqSettings *settings)
 					 vq_uuid_text(&settings->tenant_id));
 	appendStringInfo(&text, ", method %d, weights %d:%d:%d:%d", settings->method,
 					 weights[0], weights[1], weights[2], weights[3]);
-	appendStringInfo(&text, ", timeouts " INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT,
-					 settings->waiting_timeout, settings->serving_timeout, settings->claim_timeout);
+	appendStringInfo(&text, ", timeouts " INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT ", retention " INT64_FORMAT,
+					 settings->waiting_timeout, settings->serving_timeout, settings->claim_timeout,
+					 settings->session_retention);
 	appendStringInfo(&text, ", moments " INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT,
 					 settings->prequeue_at, settings->opens_at, settings->closes_at);
 	return text.data;

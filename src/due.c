@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "due.h"
 #include "miscadmin.h"
+#include "purge.h"
 #include "reaper.h"
 
 int64
@@ -47,6 +48,7 @@ vq_next_due(const VqQueue *queue, VqNow now, bool releases)
 		due = Min(due, now.mono);
 	due = Min(due, vq_reap_due(queue));
 	due = Min(due, vq_clock_due(queue, now));
+	due = Min(due, vq_purge_due(queue));
 	if (queue->line.count[VQ_RELEASED] > 0 || queue->line.count[VQ_ENDED] > 0)
 		due = Min(due, now.mono + VQ_EVENT_DELAY);
 	if (queue->moved)

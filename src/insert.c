@@ -47,10 +47,11 @@ static bool
 only_our_indexes(Relation rel)
 {
 	List	   *indexes = RelationGetIndexList(rel);
-	bool		ours = list_length(indexes) == 3 &&
+	bool		ours = list_length(indexes) == 4 &&
 	list_member_oid(indexes, vq_relation(VQ_SESSIONS_PKEY)) &&
 	list_member_oid(indexes, vq_relation(VQ_SESSIONS_TICKET)) &&
-	list_member_oid(indexes, vq_relation(VQ_SESSIONS_LIVE));
+	list_member_oid(indexes, vq_relation(VQ_SESSIONS_LIVE)) &&
+	list_member_oid(indexes, vq_relation(VQ_SESSIONS_LEFT));	/* which has no entry of a live one */
 
 	list_free(indexes);
 	return ours;

@@ -70,6 +70,7 @@ typedef struct VqSettings
 	int64		waiting_timeout;
 	int64		serving_timeout;
 	int64		claim_timeout;
+	int64		session_retention;
 	TimestampTz prequeue_at;
 	TimestampTz opens_at;
 	TimestampTz closes_at;
@@ -115,6 +116,8 @@ typedef struct VqQueue
 	int64		due;			/* mono time when the worker looks at it next, or VQ_NEVER */
 	int64		reap_at;		/* mono time before which nobody's time is up; 0: not known */
 
+	int64		purge_at;		/* mono time before which no ended session is old enough; 0: not known */
+
 	VqRing		released;		/* releases committed */
 	VqRing		departed;		/* slots given up */
 	int64		released_total;
@@ -126,6 +129,8 @@ typedef struct VqQueue
 	int64		retry_at;		/* mono time before which it is left alone */
 	int64		announced_at;	/* mono time of the last "moved" event */
 	char		last_error[VQ_ERROR_SIZE];
+	int64		purge_from;		/* no session that ended earlier is left, but for locked ones */
+	int64		purge_again;	/* mono time when to look for those from the start */
 } VqQueue;
 
 typedef enum VqLineState

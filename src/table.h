@@ -29,6 +29,7 @@ typedef enum VqRelation
 	VQ_SESSIONS_PKEY,
 	VQ_SESSIONS_TICKET,
 	VQ_SESSIONS_LIVE,
+	VQ_SESSIONS_LEFT,
 	VQ_RELATIONS
 } VqRelation;
 
@@ -56,6 +57,7 @@ enum
 	Anum_queues_state = 17,
 	Anum_queues_version = 19,
 	Anum_queues_updated_at = 21,
+	Anum_queues_session_retention = 22,
 
 	Anum_ceilings_queue_id = 1,
 	Anum_ceilings_ceiling = 2,
@@ -176,6 +178,9 @@ extern bool vq_fetch_live(const pg_uuid_t *queue_id, const pg_uuid_t *user_id,
  * there is one; false if there is none.
  */
 extern bool vq_await_live(const pg_uuid_t *queue_id, const pg_uuid_t *user_id);
+
+/* When the first of a queue's ended sessions ended, but for those before a moment; DT_NOEND if there is none. */
+extern TimestampTz vq_fetch_first_left(const pg_uuid_t *queue_id, TimestampTz from);
 
 /* The highest ticket of a queue's rows, finished ones too; 0 if it has none. */
 extern int64 vq_fetch_last_ticket(const pg_uuid_t *queue_id, Snapshot snapshot);

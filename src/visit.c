@@ -11,6 +11,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "place.h"
+#include "purge.h"
 #include "reaper.h"
 #include "release.h"
 #include "roster.h"
@@ -264,6 +265,12 @@ vq_end_visit(VqVisit *visit)
 	 * their commit will call us, or locked, which we have to look at again.
 	 */
 	queue->reap_at = Min(queue->reap_at, visit->reap_at);
+	if (vq_purge_due(queue) <= now.mono)
+	{
+		/* Not here: it is a chore, with a transaction of its own. */
+		visit->purge = true;
+		queue->purge_at = VQ_NEVER;
+	}
 	due = vq_next_due(queue, now, !stuck);
 	if (visit->passed > 0)
 		due = Min(due, now.mono + LOCKED_DELAY);

@@ -13,8 +13,8 @@ SELECT no_plan();
 -- functions: name, arguments, result, volatility
 CREATE TEMP TABLE face (name name, arguments name[], result text, volatility text);
 INSERT INTO face VALUES
-    ('create_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone}', 'uuid', 'volatile'),
-    ('alter_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone}', 'void', 'volatile'),
+    ('create_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone,interval}', 'uuid', 'volatile'),
+    ('alter_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone,interval}', 'void', 'volatile'),
     ('drop_queue', '{text,boolean}', 'void', 'volatile'),
     ('open', '{text}', 'void', 'volatile'),
     ('pause', '{text}', 'void', 'volatile'),
@@ -41,7 +41,8 @@ INSERT INTO face VALUES
     ('rebuild', '{}', 'bigint', 'volatile'),
     ('memory', '{}', 'record', 'volatile'),
     ('health', '{}', 'setof record', 'volatile'),
-    ('channel', '{text}', 'text', 'stable');
+    ('channel', '{text}', 'text', 'stable'),
+    ('purge', '{text,interval,integer}', 'bigint', 'volatile');
 SELECT has_function('vqueue', name, arguments) FROM face;
 SELECT function_returns('vqueue', name, arguments, result) FROM face;
 SELECT volatility_is('vqueue', name, arguments, volatility) FROM face;
@@ -60,7 +61,8 @@ SELECT is(pg_get_function_arguments('vqueue.create_queue'::regproc),
           'waiting_timeout interval DEFAULT ''00:00:00''::interval, serving_timeout interval DEFAULT ''00:00:00''::interval, '
           'claim_timeout interval DEFAULT ''00:00:00''::interval, prequeue_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
           'opens_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
-          'closes_at timestamp with time zone DEFAULT NULL::timestamp with time zone', 'create_queue: names and defaults');
+          'closes_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
+          'session_retention interval DEFAULT ''00:00:00''::interval', 'create_queue: names and defaults');
 
 -- the type place
 SELECT columns_are('vqueue', 'place', '{id,queue,user_id,status,priority,ticket,position,estimated_wait,next_poll_after,joined_at,served_at,left_at}'::name[]);
