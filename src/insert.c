@@ -229,14 +229,15 @@ insert_speculatively(Relation rel, TupleTableSlot *slot, VqRow *row)
 }
 
 bool
-vq_insert_session(VqQueue *queue, VqRow *row, Datum user_name, Datum user_email)
+vq_insert_session(VqQueue *queue, VqRow *row, bool new_user, Datum user_name, Datum user_email)
 {
 	Relation	rel = table_open(vq_relation(VQ_SESSIONS), RowExclusiveLock);
 	TupleTableSlot *slot = NULL;
 	bool		written = false;
 
-	while (!written && await_no_session(rel, row))
+	while (!written && (new_user || await_no_session(rel, row)))
 	{
+		new_user = false;
 		if (slot != NULL)
 			ExecDropSingleTupleTableSlot(slot);
 		slot = slot_of(rel, row, user_name, user_email);

@@ -1,6 +1,6 @@
 /*
  * scan.c
- *		SELECT ... FROM poll(...) without a function scan's detour.
+ *		SELECT ... FROM join(...), poll(...) and the like without a function scan's detour.
  *
  * A custom scan of one row.  It is the function scan's equal in all that can be
  * seen: who may execute, when and how often the function is called, and what is
@@ -32,24 +32,31 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
-/* The functions that look at one session. */
+/* Functions that answer with a place, and how each comes by it. */
 static const struct
 {
 	PGFunction	function;
-	bool		alive;
-}			lookers[] =
+	void		(*answer) (FunctionCallInfo fcinfo, VqPlace *place);
+}			answers[] =
 {
-	{vqueue_poll, true},
-	{vqueue_status, false}
+	{vqueue_poll, vq_poll},
+	{vqueue_status, vq_status},
+	{vqueue_join, vq_join},
+	{vqueue_claim, vq_claim},
+	{vqueue_complete, vq_complete},
+	{vqueue_leave, vq_leave}
 };
+
+/* Of join. */
+#define MOST_ARGUMENTS 5
 
 typedef struct VqScan
 {
 	CustomScanState css;
-	ExprState  *argument;
+	List	   *arguments;		/* of ExprState */
 	FmgrInfo	function;
-	bool		alive;
-	bool		looked;			/* place is what the function answered */
+	int			which;			/* of answers[] */
+	bool		called;			/* place is what the function answered */
 	bool		returned;		/* and its row has been returned */
 	VqPlace		place;
 } VqScan;
@@ -81,23 +88,32 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	/* What is known already is not looked up; statistics of calls need the rest, as for any C function. */
 	scan->function.fn_oid = call->funcid;
 	scan->function.fn_stats = TRACK_FUNC_PL;	/* that is, if all are tracked */
-	scan->argument = ExecInitExpr(linitial(call->args), &node->ss.ps);
-	scan->alive = lookers[intVal(linitial(plan->custom_private))].alive;
+	fmgr_info_set_expr((Node *) call, &scan->function);
+	scan->arguments = ExecInitExprList(call->args, &node->ss.ps);
+	scan->which = intVal(linitial(plan->custom_private));
 }
 
 /* Call the function, as far as the place that it would make a row of. */
 static void
-look(VqScan *scan, ExprContext *econtext)
+call_function(VqScan *scan, ExprContext *econtext)
 {
-	LOCAL_FCINFO(fcinfo, 1);
+	LOCAL_FCINFO(fcinfo, MOST_ARGUMENTS);
 	PgStat_FunctionCallUsage usage;
+	MemoryContext old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
+	ListCell   *cell;
 
-	InitFunctionCallInfoData(*fcinfo, &scan->function, 1, InvalidOid, NULL, NULL);
-	fcinfo->args[0].value = ExecEvalExprSwitchContext(scan->argument, econtext, &fcinfo->args[0].isnull);
+	InitFunctionCallInfoData(*fcinfo, &scan->function, list_length(scan->arguments), InvalidOid, NULL, NULL);
+	foreach(cell, scan->arguments)
+	{
+		NullableDatum *argument = &fcinfo->args[foreach_current_index(cell)];
+
+		argument->value = ExecEvalExpr((ExprState *) lfirst(cell), econtext, &argument->isnull);
+	}
 	pgstat_init_function_usage(fcinfo, &usage);
-	vq_look(fcinfo, scan->alive, &scan->place);
+	answers[scan->which].answer(fcinfo, &scan->place);
 	pgstat_end_function_usage(&usage, true);
-	scan->looked = true;
+	scan->called = true;
+	MemoryContextSwitchTo(old);
 }
 
 static TupleTableSlot *
@@ -111,8 +127,8 @@ next_row(ScanState *node)
 	ExecClearTuple(slot);
 	if (scan->returned)
 		return slot;
-	if (!scan->looked)
-		look(scan, econtext);
+	if (!scan->called)
+		call_function(scan, econtext);
 	old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
 	vq_place_values(&scan->place, slot->tts_values, slot->tts_isnull);
 	MemoryContextSwitchTo(old);
@@ -145,7 +161,7 @@ restart_scan(CustomScanState *node)
 	VqScan	   *scan = (VqScan *) node;
 
 	if (node->ss.ps.chgParam != NULL)
-		scan->looked = false;
+		scan->called = false;
 	scan->returned = false;
 	ExecScanReScan(&node->ss);
 }
@@ -182,15 +198,15 @@ static const CustomScanMethods scan_methods = {
 
 /* ---- planning ---- */
 
-/* Which looker an expression calls, or -1.  A function with settings of its own is called by a detour. */
+/* Which function of ours an expression calls, or -1.  One with settings of its own is called by a detour. */
 static int
-looker_called(const Node *expr)
+function_called(const Node *expr)
 {
 	HeapTuple	tuple;
 	bool		in_c;
 	FmgrInfo	info;
 
-	if (!IsA(expr, FuncExpr) || list_length(((const FuncExpr *) expr)->args) != 1)
+	if (!IsA(expr, FuncExpr) || list_length(((const FuncExpr *) expr)->args) > MOST_ARGUMENTS)
 		return -1;
 	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(((const FuncExpr *) expr)->funcid));
 	if (!HeapTupleIsValid(tuple))
@@ -200,9 +216,9 @@ looker_called(const Node *expr)
 	if (!in_c)
 		return -1;
 	fmgr_info(((const FuncExpr *) expr)->funcid, &info);
-	for (int i = 0; i < (int) lengthof(lookers); i++)
+	for (int i = 0; i < (int) lengthof(answers); i++)
 	{
-		if (info.fn_addr == lookers[i].function)
+		if (info.fn_addr == answers[i].function)
 			return i;
 	}
 	return -1;
@@ -237,19 +253,19 @@ plan_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist, Lis
 	return &scan->scan.plan;
 }
 
-/* Which looker stands in FROM in a way that can be scanned here, or -1. */
+/* Which function of ours stands in FROM in a way that can be scanned here, or -1. */
 static int
-looker_in_from(const RelOptInfo *rel, const RangeTblEntry *rte)
+function_in_from(const RelOptInfo *rel, const RangeTblEntry *rte)
 {
-	int			looker;
+	int			which;
 
 	if (rte->rtekind != RTE_FUNCTION || rte->funcordinality || list_length(rte->functions) != 1 ||
 		!bms_is_empty(rel->lateral_relids))
 		return -1;
-	looker = looker_called(linitial_node(RangeTblFunction, rte->functions)->funcexpr);
+	which = function_called(linitial_node(RangeTblFunction, rte->functions)->funcexpr);
 	if (list_length(rte->eref->colnames) != VQ_PLACE_COLUMNS || wants_whole_row(rel))
 		return -1;
-	return looker;
+	return which;
 }
 
 static void
@@ -261,12 +277,12 @@ offer_path(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
 	};
 	CustomPath *path;
 	Path	   *usual;
-	int			looker;
+	int			which;
 
 	if (next_hook)
 		next_hook(root, rel, rti, rte);
-	looker = looker_in_from(rel, rte);
-	if (looker < 0 || rel->pathlist == NIL)
+	which = function_in_from(rel, rte);
+	if (which < 0 || rel->pathlist == NIL)
 		return;
 	usual = linitial(rel->pathlist);
 	path = makeNode(CustomPath);
@@ -276,7 +292,7 @@ offer_path(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
 	path->path.rows = usual->rows;
 	path->path.total_cost = usual->startup_cost;
 	path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
-	path->custom_private = list_make1(makeInteger(looker));
+	path->custom_private = list_make1(makeInteger(which));
 	path->methods = &methods;
 	add_path(rel, &path->path);
 }

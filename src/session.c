@@ -102,34 +102,43 @@ vq_get_session(FunctionCallInfo fcinfo, bool as_is_now, VqPlace *place)
 		unknown_session(id);
 }
 
-void
-vq_look(FunctionCallInfo fcinfo, bool alive, VqPlace *place)
+static void
+look(FunctionCallInfo fcinfo, bool alive, VqPlace *place)
 {
 	vq_get_session(fcinfo, false, place);
 	vq_locate(place, alive);
 }
 
-static Datum
-look(FunctionCallInfo fcinfo, bool alive)
+void
+vq_poll(FunctionCallInfo fcinfo, VqPlace *place)
 {
-	VqPlace		place;
-
-	vq_look(fcinfo, alive, &place);
-	return vq_place_datum(fcinfo, &place);
+	look(fcinfo, true, place);
 }
 
 PG_FUNCTION_INFO_V1(vqueue_poll);
 Datum
 vqueue_poll(PG_FUNCTION_ARGS)
 {
-	return look(fcinfo, true);
+	VqPlace		place;
+
+	vq_poll(fcinfo, &place);
+	return vq_place_datum(fcinfo, &place);
+}
+
+void
+vq_status(FunctionCallInfo fcinfo, VqPlace *place)
+{
+	look(fcinfo, false, place);
 }
 
 PG_FUNCTION_INFO_V1(vqueue_status);
 Datum
 vqueue_status(PG_FUNCTION_ARGS)
 {
-	return look(fcinfo, false);
+	VqPlace		place;
+
+	vq_status(fcinfo, &place);
+	return vq_place_datum(fcinfo, &place);
 }
 
 static Datum

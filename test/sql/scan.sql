@@ -1,5 +1,5 @@
 --
--- poll and status in FROM: a scan of their own, which gives what a function scan gives
+-- Functions that answer with a place in FROM: a scan of their own, which gives what a function scan gives
 --
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS vqueue;
@@ -19,6 +19,10 @@ END $$;
 -- where it is used
 SELECT public.plan_of($$ SELECT * FROM vqueue.poll('00000000-0000-0000-0000-000000000000') $$);
 SELECT public.plan_of($$ SELECT p.position FROM vqueue.status('00000000-0000-0000-0000-000000000000') p WHERE p.status = 'waiting' $$);
+SELECT public.plan_of($$ SELECT * FROM vqueue.join('scan') $$);
+SELECT public.plan_of($$ SELECT f.status FROM vqueue.claim('00000000-0000-0000-0000-000000000000') f $$);
+SELECT public.plan_of($$ SELECT status FROM vqueue.complete('00000000-0000-0000-0000-000000000000') $$);
+SELECT public.plan_of($$ SELECT status FROM vqueue.leave('00000000-0000-0000-0000-000000000000') $$);
 
 -- and where it is not: laterals, ordinality, the row as a whole, several functions, the others
 SELECT public.plan_of($$ SELECT p.position FROM public.visit v, vqueue.poll(v.id) p $$);
@@ -26,7 +30,8 @@ SELECT public.plan_of($$ SELECT * FROM vqueue.poll('00000000-0000-0000-0000-0000
 SELECT public.plan_of($$ SELECT p FROM vqueue.poll('00000000-0000-0000-0000-000000000000') p $$);
 SELECT public.plan_of($$ SELECT p.position FROM vqueue.poll('00000000-0000-0000-0000-000000000000') p WHERE p IS NOT NULL $$);
 SELECT public.plan_of($$ SELECT * FROM ROWS FROM (vqueue.poll('00000000-0000-0000-0000-000000000000'), generate_series(1, 2)) $$);
-SELECT public.plan_of($$ SELECT * FROM vqueue.leave('00000000-0000-0000-0000-000000000000') $$);
+SELECT public.plan_of($$ SELECT * FROM vqueue.remove('00000000-0000-0000-0000-000000000000') $$);
+SELECT public.plan_of($$ SELECT * FROM vqueue.join_many('scan', '{}') $$);
 
 -- the same answers
 CREATE VIEW public.differs AS
@@ -98,6 +103,15 @@ SELECT status FROM vqueue.leave(:'third');
 SELECT status, position, left_at IS NOT NULL AS has_left FROM vqueue.status(:'third');
 ROLLBACK;
 SELECT status, position FROM vqueue.status(:'third');
+
+-- joins happen once a scan, and not at all where no row is asked for
+SELECT user_id = '00000000-0000-0000-0000-0000000000aa' AS same, status, priority, position
+  FROM vqueue.join('scan', '00000000-0000-0000-0000-0000000000aa', user_name => 'Ann', priority => 'high');
+SELECT ticket FROM vqueue.join('scan') LIMIT 0;
+SELECT count(*), count(DISTINCT j.id) FROM public.visit v, vqueue.join('scan') j;
+SELECT count(*) FROM vqueue.user_sessions s JOIN vqueue.queues q ON q.id = s.queue_id WHERE q.name = 'scan';
+SELECT user_name FROM vqueue.user_sessions WHERE user_id = '00000000-0000-0000-0000-0000000000aa';
+SELECT count(*) FROM vqueue.check();
 
 DROP VIEW public.differs;
 DROP TABLE public.visit;
