@@ -429,6 +429,14 @@ COMMENT ON FUNCTION vqueue.extend(uuid) IS
     'renews the lease of a serving session: its serving_timeout begins anew. '
     'Errors: 55000 not serving; 42704 unknown session; 22004 null';
 
+CREATE FUNCTION vqueue.user_id(external text) RETURNS uuid
+    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_user_id';
+COMMENT ON FUNCTION vqueue.user_id(text) IS
+    'the user_id of a user who is known elsewhere by a text, such as an address, a cookie or a number: always the same for the '
+    'same text in a tenant, another one in another tenant. It is the version 5 uuid (RFC 9562) of the text in the namespace '
+    'that is the tenant''s id. Nothing is normalised: case and spaces count. It is no secret: whoever knows text and tenant can '
+    'compute it. Errors: 22023 empty; 22004 null; 42704 unknown tenant';
+
 /* -------------------------------------------------------------- operators */
 
 CREATE FUNCTION vqueue._tenant() RETURNS uuid

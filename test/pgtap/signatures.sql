@@ -37,6 +37,7 @@ INSERT INTO face VALUES
     ('extend', '{uuid}', 'vqueue.place', 'volatile'),
     ('readmit', '{uuid,text}', 'vqueue.place', 'volatile'),
     ('set_priority', '{uuid,text}', 'vqueue.place', 'volatile'),
+    ('user_id', '{text}', 'uuid', 'stable'),
     ('check', '{}', 'setof record', 'volatile'),
     ('rebuild', '{}', 'bigint', 'volatile'),
     ('memory', '{}', 'record', 'volatile'),

@@ -8,6 +8,7 @@
 use strict;
 use warnings;
 
+use Digest::SHA qw(sha1);
 use Encode qw(encode decode);
 use FindBin;
 use lib $FindBin::RealBin;
@@ -274,6 +275,17 @@ sub name_of
 	return;
 }
 
+# The version 5 uuid of a name in the namespace of the tenant that is always there.
+sub uuid5
+{
+	my ($name) = @_;
+	my $id = substr(sha1(pack('H*', '00000000000070008000000000000001') . encode('UTF-8', $name)), 0, 16);
+
+	vec($id, 6, 8) = vec($id, 6, 8) & 0x0f | 0x50;
+	vec($id, 8, 8) = vec($id, 8, 8) & 0x3f | 0x80;
+	return join '-', unpack 'H8H4H4H4H12', $id;
+}
+
 # What a client of an encoding sees of queues and tenants with such names:
 # one line each, the same everywhere.
 sub names_seen
@@ -319,6 +331,8 @@ sub names_seen
 		  . (($event->{sessions}[0]{id} // '') eq $session_id ? '' : ', another session') . "\n";
 		$session->query_safe('UNLISTEN *; SELECT vqueue.drop_queue(' . $quote->($name) . ', true); RESET vqueue.tenant');
 	}
+	my $user_id = $session->query_safe('SELECT vqueue.user_id(' . $quote->($characters) . ')');
+	$seen .= 'user_id: ' . ($user_id eq uuid5($characters) ? "as everywhere\n" : "$user_id, not " . uuid5($characters) . "\n");
 	foreach my $control ("\x01", "\x1f", "\x7f")
 	{
 		$session->query('SELECT vqueue.create_queue(' . $quote->("a$control") . ')');
@@ -350,6 +364,7 @@ tenant of 200 bytes: serving, channel by id, place ok, told there, names right
 tenant of 56 bytes: serving, channel by id, place ok, told there, names right
 tenant of 57 bytes: serving, channel by id, place ok, told there, names right
 tenant of 8 bytes: serving, channel by id, place ok, told there, names right
+user_id: as everywhere
 control character 1: 22023 23514
 control character 31: 22023 23514
 control character 127: 22023 23514
