@@ -246,7 +246,7 @@ vq_insert_session(VqQueue *queue, VqRow *row, Datum user_name, Datum user_email)
 	table_close(rel, NoLock);
 	if (written)
 	{
-		(void) vq_note_add(queue, &row->queue_id, vq_row_kind(row), row->ticket, &row->tid, 0, false);
+		(void) vq_note_add(queue, row, vq_row_kind(row), 0, false);
 		CommandCounterIncrement();
 	}
 	return written;
