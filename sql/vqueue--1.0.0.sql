@@ -68,7 +68,7 @@ CREATE TABLE vqueue.queues (
                             CONSTRAINT queues_max_waiting_check CHECK (max_waiting BETWEEN 0 AND 1000000000),
     method                  text NOT NULL DEFAULT 'fifo'
                             CONSTRAINT queues_method_check
-                            CHECK (method IN ('fifo', 'passthrough', 'reject')),
+                            CHECK (method IN ('fifo', 'random', 'passthrough', 'reject')),
     lane_weights            int[]
                             CONSTRAINT queues_lane_weights_check
                             CHECK (array_ndims(lane_weights) = 1 AND array_length(lane_weights, 1) = 4
@@ -111,7 +111,7 @@ COMMENT ON COLUMN vqueue.queues.burst IS
     'how many releases may come at once after a quiet time; 0 means a tenth of a second''s worth of the rate, at least 1';
 COMMENT ON COLUMN vqueue.queues.max_waiting IS 'joins are refused while this many sessions wait; 0 means no limit';
 COMMENT ON COLUMN vqueue.queues.method IS
-    'fifo (in the order of arrival), passthrough (all in at once, past rate and cap), reject (no newcomers)';
+    'fifo (in the order of arrival), random (each newcomer at a random place among those waiting), passthrough (all in at once, past rate and cap), reject (no newcomers)';
 COMMENT ON COLUMN vqueue.queues.lane_weights IS
     'releases in turn for vip, high, normal and low, 1 to 100 each; null: strictly one lane after the other';
 COMMENT ON COLUMN vqueue.queues.waiting_timeout IS
@@ -176,7 +176,8 @@ COMMENT ON COLUMN vqueue.user_sessions.left_at IS 'when the session ended; null 
 COMMENT ON COLUMN vqueue.user_sessions.reason IS 'what the operator gave as the reason of its last step';
 COMMENT ON COLUMN vqueue.user_sessions.ready_at IS 'when the session was called, in a queue with a claim_timeout';
 COMMENT ON COLUMN vqueue.user_sessions.extended_at IS 'when the lease of a serving session was last renewed';
-COMMENT ON COLUMN vqueue.user_sessions.place_key IS 'internal: for orders other than arrival; not used yet';
+COMMENT ON COLUMN vqueue.user_sessions.place_key IS 
+    'internal: the place in its lane where that is not the order of arrival: who has none stands first, then the lowest';
 
 CREATE UNIQUE INDEX user_sessions_queue_id_ticket_key ON vqueue.user_sessions (queue_id, ticket);
 CREATE UNIQUE INDEX user_sessions_live_key ON vqueue.user_sessions (queue_id, user_id) WHERE left_at IS NULL;
@@ -565,10 +566,10 @@ BEGIN
         'Use 0 to have it follow the rate: a tenth of a second''s worth, at least 1.');
     PERFORM vqueue._check_number('max_waiting', q.max_waiting, 0, 1000000000,
         'The limit must be between 1 and 1000000000 sessions, or 0.', 'Use 0 for no limit.');
-    IF q.method NOT IN ('fifo', 'passthrough', 'reject') THEN
+    IF q.method NOT IN ('fifo', 'random', 'passthrough', 'reject') THEN
         PERFORM vqueue._refuse(format('queueing method "%s" is not known', q.method),
             'The method says in which order people come in, or that all or none do.',
-            'Use fifo, passthrough or reject.');
+            'Use fifo, random, passthrough or reject.');
     END IF;
     IF cardinality(q.lane_weights) <> 4 OR array_ndims(q.lane_weights) <> 1
        OR array_position(q.lane_weights, NULL) IS NOT NULL
@@ -662,7 +663,7 @@ COMMENT ON FUNCTION vqueue.create_queue(text, int, int, text, int, int, text, te
                                         timestamptz, timestamptz, timestamptz, interval) IS
     'creates a queue in the current tenant and returns its id. Rate in releases a minute (1 to 10000000), cap in '
     'sessions (1 to 100000000), burst in releases (0: a tenth of a second''s worth), max_waiting in sessions (0: no limit), '
-    'method fifo, passthrough or reject, lane_weights of vip, high, normal and low (1 to 100 each; null: strict), '
+    'method fifo, random, passthrough or reject, lane_weights of vip, high, normal and low (1 to 100 each; null: strict), '
     'timeouts of at most a day (0: none), session_retention of at most 100 years (0: kept). State open unless given, or closed where it is to open by the clock. '
     'Errors: 42710 name taken; 22023 out of range; 22004 a null; 53200 vqueue.memory_limit reached';
 

@@ -248,7 +248,7 @@ vq_insert_session(VqQueue *queue, VqRow *row, bool new_user, Datum user_name, Da
 	table_close(rel, NoLock);
 	if (written)
 	{
-		(void) vq_note_add(queue, &row->queue_id, vq_row_kind(row), row->ticket, &row->tid, 0, false);
+		(void) vq_note_add(queue, row, vq_row_kind(row), 0, false);
 		CommandCounterIncrement();
 	}
 	return written;

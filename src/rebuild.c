@@ -16,6 +16,7 @@
 #include "pending.h"
 #include "rebuild.h"
 #include "roster.h"
+#include "standing.h"
 #include "storage/ipc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -43,6 +44,21 @@ typedef struct Loader
 
 /* ---- scans ---- */
 
+/* Hardly any row has one, and the null bitmap says so without a look at the columns before it. */
+static int64
+place_key_in(TupleTableSlot *slot)
+{
+	bool		isnull = false;
+	Datum		value = (Datum) 0;
+
+	if (TTS_IS_BUFFERTUPLE(slot))
+		isnull = heap_attisnull(((HeapTupleTableSlot *) slot)->tuple, Anum_sessions_place_key,
+								slot->tts_tupleDescriptor);
+	if (!isnull)
+		value = slot_getattr(slot, Anum_sessions_place_key, &isnull);
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
 static void
 scan_by_table(Relation rel, Snapshot snapshot, VqRowCallback callback, void *arg)
 {
@@ -57,6 +73,8 @@ scan_by_table(Relation rel, Snapshot snapshot, VqRowCallback callback, void *arg
 		if (!slot->tts_isnull[Anum_sessions_left_at - 1])
 			continue;
 		vq_row_of(slot->tts_values, slot->tts_isnull, &slot->tts_tid, &row);
+		if (row.status == VQ_WAITING)
+			row.place_key = place_key_in(slot);
 		callback(&row, arg);
 	}
 	table_endscan(scan);
@@ -204,15 +222,19 @@ unlock_loader(Loader *loader)
 
 /* Set the row's bit unless memory is newer; false when out of memory. */
 static bool
-load_row(VqLine *line, const VqRow *row)
+load_row(VqQueue *queue, const VqRow *row)
 {
 	const VqArena *arena = vq_arena();
+	VqLine	   *line = &queue->line;
 	int			kind = vq_row_kind(row);
 	uint32		block = ItemPointerGetBlockNumber(&row->tid);
 	uint16		offset = ItemPointerGetOffsetNumber(&row->tid);
 
 	if (line->count[VQ_TOUCHED] > 0 && vq_line_test(line, arena, VQ_TOUCHED, row->ticket))
 		return true;
+	if (kind < VQ_LANES && vq_order_is_wanted(queue, row->ticket, row->place_key) &&
+		!vq_stand_in_order(queue, kind, row->ticket, row->place_key))
+		return false;
 	if (!vq_line_enter(line, arena, kind, row->ticket, block, offset) &&
 		!(vq_line_reserve(line, arena, row->ticket) &&
 		  vq_line_enter(line, arena, kind, row->ticket, block, offset)))
@@ -238,7 +260,7 @@ load_session(const VqRow *row, void *arg)
 		return;					/* its queue is yet to be replicated, or was dropped since */
 	if (loader->rows++ == 0)
 		LWLockAcquire(&loader->queue->lock, LW_EXCLUSIVE);
-	fits = load_row(&loader->queue->line, row);
+	fits = load_row(loader->queue, row);
 	loader->queue->next_ticket = Max(loader->queue->next_ticket, row->ticket + 1);
 	if (loader->rows == ROWS_A_LOCK || !fits)
 		unlock_loader(loader);
@@ -257,6 +279,7 @@ wipe_queues(VqDatabase *db)
 	{
 		LWLockAcquire(&queues[i]->lock, LW_EXCLUSIVE);
 		vq_line_wipe(&queues[i]->line, vq_arena());
+		vq_wipe_standing(queues[i]);
 		LWLockRelease(&queues[i]->lock);
 	}
 	pfree(queues);
@@ -276,6 +299,8 @@ settle_queues(VqDatabase *db, uint64 build)
 
 		LWLockAcquire(&queues[i]->lock, LW_EXCLUSIVE);
 		lost = queues[i]->build != build && !queues[i]->nascent;
+		if (!lost)
+			vq_guess_passed(queues[i]);
 		if (!lost)
 			vq_call_worker(queues[i], vq_next_due(queues[i], now, true));
 		LWLockRelease(&queues[i]->lock);

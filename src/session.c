@@ -18,6 +18,7 @@
 #include "rebuild.h"
 #include "roster.h"
 #include "session.h"
+#include "standing.h"
 #include "statement.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -214,10 +215,19 @@ static int64
 position_in_memory(VqQueue *queue, const pg_uuid_t *queue_id, int64 ticket)
 {
 	int64		position = VQ_POSITION_NONE;
+	VqRow		row;
 
+	row.place_key = 0;
 	LWLockAcquire(&queue->lock, LW_SHARED);
+	if (!vq_knows_key(queue, ticket))
+	{
+		LWLockRelease(&queue->lock);
+		if (!vq_fetch_ticket(queue_id, ticket, NULL, &row))
+			return VQ_POSITION_NONE;
+		LWLockAcquire(&queue->lock, LW_SHARED);
+	}
 	if (vq_is_queue(queue, queue_id))
-		position = vq_position_in(queue, ticket);
+		position = vq_position_in(queue, ticket, row.place_key);
 	LWLockRelease(&queue->lock);
 	return position;
 }

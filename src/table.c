@@ -42,7 +42,7 @@ const char *const vq_lane_names[VQ_LANES] = {"vip", "high", "normal", "low"};
 static const char *const state_names[] = {"closed", "paused", "draining", "open"};
 
 /* In the order of VqMethod's values. */
-static const char *const method_names[VQ_METHODS] = {"fifo", "passthrough", "reject"};
+static const char *const method_names[VQ_METHODS] = {"fifo", "passthrough", "reject", "random"};
 
 static Oid	relation_oids[VQ_RELATIONS];
 static Oid	owner = InvalidOid;
