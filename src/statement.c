@@ -44,7 +44,7 @@ static const struct
 		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID}
 	},
 	[VQ_END_SESSION] = {
-		"UPDATE vqueue.user_sessions SET status = $2, left_at = GREATEST($3, served_at, ready_at),"
+		"UPDATE vqueue.user_sessions SET status = $2, left_at = GREATEST($3, served_at, ready_at, extended_at),"
 		" reason = COALESCE($4, reason)"
 		" WHERE id " EQ " $1 AND left_at IS NULL AND ($5 OR status " EQ " 'serving') RETURNING *",
 		5, {UUIDOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, BOOLOID}

@@ -16,6 +16,7 @@
 #include "session.h"
 #include "statement.h"
 #include "utils/builtins.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #define MAX_REASON 1000
@@ -31,6 +32,7 @@ typedef struct Step
 	Datum		values[MAX_VALUES];
 	const char *nulls;			/* as SPI has them */
 	int			time_at;		/* of the values the one that is the present time; 0: none */
+	bool		revives;		/* may meet another live session of its user */
 } Step;
 
 static void
@@ -87,6 +89,45 @@ try_step(Step *step, VqRow *row, TimestampTz now)
 	return n > 0;
 }
 
+/*
+ * The same, where the unique index of live sessions may object: false as well if
+ * its user has joined anew, which a look at the tables then tells.  Who is just
+ * about to join is waited for by the index.
+ */
+static bool
+try_revival(Step *step, VqRow *row, TimestampTz now)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool taken = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		taken = try_step(step, row, now);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+			ReThrowError(error);
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	return taken;
+}
+
 static void
 take_step(FunctionCallInfo fcinfo, Step *step, VqPlace *place)
 {
@@ -97,7 +138,8 @@ take_step(FunctionCallInfo fcinfo, Step *step, VqPlace *place)
 
 		CHECK_FOR_INTERRUPTS();
 		vq_get_session(fcinfo, true, place);
-		if (!step->wanted(&place->row) || try_step(step, &place->row, now))
+		if (!step->wanted(&place->row) ||
+			(step->revives ? try_revival(step, &place->row, now) : try_step(step, &place->row, now)))
 			break;
 
 		/* A transaction with one snapshot may never get to see the row as it is. */
@@ -292,6 +334,7 @@ vqueue_readmit(PG_FUNCTION_ARGS)
 
 	step.values[1] = reason_argument(fcinfo, 1);
 	step.nulls = step.values[1] == (Datum) 0 ? " n" : NULL;
+	step.revives = true;
 	return step_datum(fcinfo, &step);
 }
 
