@@ -220,6 +220,38 @@ COMMENT ON FUNCTION vqueue._disarm_foreign_key() IS
 SELECT vqueue._disarm_foreign_key();
 
 /*
+ * What was told by NOTIFY, for listeners that were not there.  No foreign key
+ * ties it to its queue, as checking one would have the worker wait for the
+ * queue's row.  A dump leaves it out: what a listener knows is of one server's
+ * log, and a cursor into that of another is refused, as it is from before this
+ * one was begun.
+ */
+CREATE TABLE vqueue.events (
+    seq         bigint PRIMARY KEY,
+    queue_id    uuid NOT NULL,
+    at          timestamptz NOT NULL,
+    event       text NOT NULL,
+    payload     jsonb NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE UNIQUE INDEX events_queue_id_seq_key ON vqueue.events (queue_id, seq);
+COMMENT ON TABLE vqueue.events IS 'the log of events, written by the worker in the transaction that tells them';
+COMMENT ON COLUMN vqueue.events.seq IS 'rises in the order of commits, with gaps: microseconds since 1970, or one more than the last';
+
+CREATE TABLE vqueue.event_log (
+    begun       bigint NOT NULL
+);
+COMMENT ON TABLE vqueue.event_log IS 'internal: below which seq this log has nothing, and never had';
+INSERT INTO vqueue.event_log VALUES (floor(extract(epoch FROM clock_timestamp()) * 1000000));
+
+/* What the log does not say any more, for each queue. */
+CREATE TABLE vqueue.event_marks (
+    queue_id    uuid PRIMARY KEY REFERENCES vqueue.queues ON DELETE CASCADE,
+    state       text NOT NULL,
+    trimmed     bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+COMMENT ON TABLE vqueue.event_marks IS 'internal: of each queue the state told last, and up to which seq events have been deleted';
+
+/*
  * Session ids carry their ticket, sealed by a key, so that a poll need not
  * search an index.  The oldest key counts, so that one that is restored, or
  * replicated, comes before the one that CREATE EXTENSION made.  An id sealed by
@@ -834,6 +866,11 @@ COMMENT ON FUNCTION vqueue.set_priority(uuid, text) IS
 
 /* ---------------------------------------------------------------- history */
 
+CREATE FUNCTION vqueue._untold(queue_id uuid, ticket bigint) RETURNS bool
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_untold';
+COMMENT ON FUNCTION vqueue._untold(uuid, bigint) IS
+    'internal: whether the worker has yet to announce something of the session with this ticket';
+
 CREATE FUNCTION vqueue.purge(queue text = NULL, older_than interval = NULL, max_rows int = NULL) RETURNS bigint
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -872,6 +909,7 @@ BEGIN
                 DELETE FROM vqueue.user_sessions s
                  WHERE s.ctid = ANY (ARRAY(SELECT c.ctid FROM vqueue.user_sessions c
                                             WHERE c.queue_id = one.id AND c.left_at >= behind AND c.left_at < one.before
+                                              AND NOT vqueue._untold(one.id, c.ticket)
                                             ORDER BY c.left_at
                                             LIMIT least(batch, coalesce(max_rows - purged, batch))
                                               FOR UPDATE SKIP LOCKED))
@@ -888,8 +926,88 @@ $$;
 COMMENT ON FUNCTION vqueue.purge(text, interval, int) IS
     'deletes sessions that ended longer ago than older_than, by default the queue''s session_retention, the oldest first and '
     'at most max_rows, of one queue or of all queues of the current tenant; returns how many. Live sessions and those that '
-    'somebody has locked are left alone, and of all queues those that keep their sessions, unless older_than is given. '
+    'somebody has locked, or whose end the worker has yet to announce, are left alone, and of all queues those that keep their sessions, unless older_than is given. '
     'Errors: 22023 out of range, or neither age known; 42704 unknown queue';
+
+/*
+ * The log is what NOTIFY told, but for "moved".  The worker alone writes it, one
+ * transaction after the other, so a reader that sees a seq sees all below it: no
+ * lower one can commit later.
+ */
+CREATE FUNCTION vqueue.event_cursor(queue text = NULL) RETURNS bigint
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF queue IS NOT NULL THEN
+        PERFORM vqueue._queue(queue);
+    ELSE
+        PERFORM vqueue._tenant();
+    END IF;
+    /* Of all queues, as it is the same for each: all that commits later has a higher seq. */
+    RETURN greatest((SELECT max(e.seq) FROM vqueue.events e), (SELECT max(m.trimmed) FROM vqueue.event_marks m),
+                    (SELECT max(l.begun) FROM vqueue.event_log l), 1);
+END
+$$;
+COMMENT ON FUNCTION vqueue.event_cursor(text) IS
+    'where the log of events ends now: what events_since, given this, returns later is what came after this call. '
+    'Errors: 42704 unknown queue';
+
+CREATE FUNCTION vqueue.events_since(queue text, cursor bigint = 0, max_events int = 1000,
+                                    OUT seq bigint, OUT at timestamptz, OUT event text, OUT payload jsonb)
+    RETURNS SETOF record
+    LANGUAGE plpgsql STABLE ROWS 1000 SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    wanted uuid := CASE WHEN queue IS NOT NULL THEN vqueue._queue(queue) END;
+    tenant uuid := vqueue._tenant();
+    gone bigint;
+BEGIN
+    IF cursor IS NULL OR max_events IS NULL THEN
+        PERFORM vqueue._refuse('cursor and max_events must not be null', 'They say where to begin and how much to return.',
+            'Use cursor 0 for the beginning of the log.', 'null_value_not_allowed');
+    END IF;
+    IF cursor < 0 THEN
+        PERFORM vqueue._refuse(format('cursor %s is out of range', cursor), 'A cursor is the seq of the last event that was read.',
+            'Use 0 for the beginning of the log, or vqueue.event_cursor() for its end.');
+    END IF;
+    IF max_events NOT BETWEEN 1 AND 100000 THEN
+        PERFORM vqueue._refuse(format('max_events %s is out of range', max_events),
+            'From 1 to 100000 events can be returned.', 'Call the function again for more.');
+    END IF;
+    IF current_setting('vqueue.event_retention') = '0' THEN
+        PERFORM vqueue._refuse('events are not logged', 'vqueue.event_retention is 0.',
+            'Set it to how long events shall be kept.', 'object_not_in_prerequisite_state');
+    END IF;
+    SELECT max(m.trimmed) INTO gone
+      FROM vqueue.event_marks m JOIN vqueue.queues q ON q.id = m.queue_id
+     WHERE q.tenant_id = tenant AND (wanted IS NULL OR q.id = wanted);
+    gone := greatest(gone, (SELECT max(l.begun) FROM vqueue.event_log l));
+    IF cursor > 0 AND cursor < gone THEN
+        PERFORM vqueue._refuse(format('events after cursor %s are not kept any more', cursor),
+            format('This log has those after %s; vqueue.event_retention is %s.', gone, current_setting('vqueue.event_retention')),
+            format('Call vqueue.event_cursor(), then read vqueue.sessions, and go on from that cursor; '
+                   'or go on from %s, where what is left of the log begins.', gone),
+            'object_not_in_prerequisite_state');
+    END IF;
+    IF wanted IS NOT NULL THEN
+        RETURN QUERY SELECT e.seq, e.at, e.event, e.payload
+                       FROM vqueue.events e
+                      WHERE e.queue_id = wanted AND e.seq > cursor
+                      ORDER BY e.seq LIMIT max_events;
+    ELSE
+        RETURN QUERY SELECT e.seq, e.at, e.event, e.payload
+                       FROM vqueue.events e
+                      WHERE e.queue_id = ANY (ARRAY(SELECT q.id FROM vqueue.queues q WHERE q.tenant_id = tenant)) AND e.seq > cursor
+                      ORDER BY e.seq LIMIT max_events;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION vqueue.events_since(text, bigint, int) IS
+    'what was told by NOTIFY after the event with seq cursor, of one queue, or of all of the current tenant where queue is null: '
+    'releases, ends and changes of state, in the order of their commits, each once, at most max_events. The seq of the last one '
+    'is the next cursor; 0 is the beginning of what is kept. Works on a standby. '
+    'Errors: 55000 cursor older than what vqueue.event_retention keeps, or of another log, or no log; 42704 unknown queue; 22023 out of range; 22004 a null';
 
 /* --------------------------------------------------------------- watchers */
 
@@ -980,10 +1098,11 @@ AS $$
                    JOIN pg_stat_activity a ON a.pid = l.pid
                   WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
                     AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-                    AND (l.relation IN ('vqueue.user_sessions'::regclass, 'vqueue.ticket_ceilings'::regclass)
+                    AND (l.relation IN ('vqueue.user_sessions'::regclass, 'vqueue.ticket_ceilings'::regclass,
+                                        'vqueue.events'::regclass, 'vqueue.event_marks'::regclass)
                          AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock')
                          OR l.relation IN ('vqueue.user_sessions'::regclass, 'vqueue.ticket_ceilings'::regclass,
-                                           'vqueue.queues'::regclass, 'vqueue.tenants'::regclass)
+                                           'vqueue.events'::regclass, 'vqueue.event_marks'::regclass, 'vqueue.queues'::regclass, 'vqueue.tenants'::regclass)
                          AND l.mode = 'AccessExclusiveLock')
                     AND a.xact_start < clock_timestamp() - interval '1 s'
                   ORDER BY a.xact_start LIMIT 1) b ON true

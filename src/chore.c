@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 #include "purge.h"
 #include "table.h"
+#include "trim.h"
 #include "utils/memutils.h"
 #include "work.h"
 
@@ -21,10 +22,9 @@
 #define FIRST_BACKOFF INT64CONST(1000000)
 #define LONGEST_BACKOFF INT64CONST(3600000000)
 
-/* A queue with sessions to purge. */
 typedef struct Chore
 {
-	VqQueue    *queue;
+	VqQueue    *queue;			/* whose sessions are to be purged; NULL: the log is to be trimmed */
 	pg_uuid_t	id;
 	int			failures;		/* in a row */
 	int64		at;				/* mono time */
@@ -33,23 +33,36 @@ typedef struct Chore
 static List *chores = NIL;		/* the one to be done first is first */
 static int64 rested_at = 0;		/* mono time */
 
-void
-vq_add_chore(VqQueue *queue, const pg_uuid_t *id)
+/* ---- the list ---- */
+
+/* Do it at that time, when others that are due have had their turn. */
+static void
+put_back(Chore *chore, int64 at)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-	Chore	   *chore = palloc0(sizeof(Chore));
 
-	chore->queue = queue;
-	chore->id = *id;
+	chore->at = at;
 	chores = lappend(chores, chore);
 	MemoryContextSwitchTo(old);
 }
 
 void
-vq_forget_chores(void)
+vq_add_chore(VqQueue *queue, const pg_uuid_t *id)
+{
+	Chore	   *chore = MemoryContextAllocZero(TopMemoryContext, sizeof(Chore));
+
+	chore->queue = queue;
+	if (id != NULL)
+		chore->id = *id;
+	put_back(chore, 0);
+}
+
+void
+vq_begin_chores(void)
 {
 	list_free_deep(chores);
 	chores = NIL;
+	vq_add_chore(NULL, NULL);
 }
 
 int64
@@ -86,42 +99,39 @@ take_chore(void)
 	return NULL;
 }
 
-/* Do it later again, when others have had their turn. */
-static void
-put_back(Chore *chore, int64 at)
-{
-	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-	chore->at = at;
-	chores = lappend(chores, chore);
-	MemoryContextSwitchTo(old);
-}
+/* ---- a step ---- */
 
 static void
 report_failure(Chore *chore, const char *message)
 {
 	int			failures = ++chore->failures;
 
-	if ((failures & (failures - 1)) == 0)
+	if ((failures & (failures - 1)) != 0)
+		return;
+	if (chore->queue == NULL)
+		ereport(LOG,
+				(errmsg("vqueue: old events could not be deleted: %s", message),
+				 errdetail("It has failed %d times in a row and is tried again later.", failures)));
+	else
 		ereport(LOG,
 				(errmsg("vqueue: sessions of queue \"%s\" could not be deleted: %s",
 						vq_uuid_text(&chore->id), message),
 				 errdetail("It has failed %d times in a row and is tried again later.", failures),
-				 errhint("A foreign key or trigger of another table may keep them, or set session_retention to 0.")));
+				 errhint("A foreign key or trigger of another table may keep them; or set session_retention to 0.")));
 }
 
-/* Returns when to look again, 0 for at once and -1 where the tables were locked. */
+/* In a transaction; returns when to go on, 0 for at once and -1 where it could not be done. */
 static int64
-purge(Chore *chore)
+make_step(Chore *chore)
 {
 	MemoryContext old = CurrentMemoryContext;
 	volatile int64 next = -1;
 
 	PG_TRY();
 	{
-		vq_begin_work("deleting sessions");
+		vq_begin_work("deleting old rows");
 		if (vq_installed() && vq_lock_tables())
-			next = vq_purge(chore->queue, &chore->id);
+			next = chore->queue == NULL ? vq_trim_events() : vq_purge(chore->queue, &chore->id);
 		vq_end_work();
 		chore->failures = 0;
 	}
@@ -138,33 +148,49 @@ purge(Chore *chore)
 	return next;
 }
 
+static bool
+is_there(Chore *chore)
+{
+	bool		same;
+
+	if (chore->queue == NULL)
+		return true;
+	LWLockAcquire(&chore->queue->lock, LW_SHARED);
+	same = vq_is_queue(chore->queue, &chore->id);
+	LWLockRelease(&chore->queue->lock);
+	return same;
+}
+
 VqQueue *
 vq_do_chore(void)
 {
 	Chore	   *chore = take_chore();
 	int64		began = vq_now().mono;
 	VqQueue    *queue;
-	bool		same;
 	int64		next;
 	int64		now;
 
 	if (chore == NULL)
 		return NULL;
 	queue = chore->queue;
-	LWLockAcquire(&queue->lock, LW_SHARED);
-	same = vq_is_queue(queue, &chore->id);
-	LWLockRelease(&queue->lock);
-	next = same ? purge(chore) : VQ_NEVER;
+	if (!is_there(chore))
+	{
+		pfree(chore);
+		return NULL;
+	}
+	next = make_step(chore);
 	now = vq_now().mono;
 	rested_at = now + REST * (now - began);
-	if (next >= 0 && same)
+	if (next >= 0 && queue != NULL)
 		vq_purged(queue, next == 0 ? VQ_NEVER : next);
-	if (next == 0)
-		put_back(chore, 0);
-	else if (next < 0)
-		put_back(chore, now + (chore->failures == 0 ? LOCKED_DELAY :
-							   Min(FIRST_BACKOFF << Min(chore->failures - 1, 20), LONGEST_BACKOFF)));
-	else
-		pfree(chore);
-	return next > 0 && same ? queue : NULL;
+	if (next < 0)
+		next = now + (chore->failures == 0 ? LOCKED_DELAY :
+					  Min(FIRST_BACKOFF << Min(chore->failures - 1, 20), LONGEST_BACKOFF));
+	else if (next > 0 && queue != NULL)
+	{
+		pfree(chore);			/* the queue's visit brings it back when it is due */
+		return queue;
+	}
+	put_back(chore, next);
+	return NULL;
 }

@@ -1,6 +1,7 @@
 /*
  * chore.h
- *		What the worker does that nobody waits for, between its visits.
+ *		What the worker does that nobody waits for, between its visits: deleting
+ *		sessions that ended long ago, and old events of the log.
  *
  * Each step of a chore is a transaction of its own, short, and followed by a
  * rest, so that visits come first.
@@ -13,8 +14,8 @@
 /* There may be sessions of this queue to purge. */
 extern void vq_add_chore(VqQueue *queue, const pg_uuid_t *id);
 
-/* Forget what was added: who calls has all queues looked at anew. */
-extern void vq_forget_chores(void);
+/* Begin with the chores of the database; those of queues are added anew. */
+extern void vq_begin_chores(void);
 
 /* When the next step is to be made: a mono time, or VQ_NEVER. */
 extern int64 vq_chore_due(void);

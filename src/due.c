@@ -45,6 +45,8 @@ vq_next_due(const VqQueue *queue, VqNow now, bool releases)
 		return VQ_NEVER;
 	if (vq_wants_ceiling(queue))
 		return now.mono;
+	if (queue->recall_since != 0)
+		due = Min(due, now.mono);
 	if (queue->state_news)
 		due = Min(due, now.mono);
 	due = Min(due, vq_reap_due(queue));

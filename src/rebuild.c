@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "pending.h"
 #include "rebuild.h"
+#include "recall.h"
 #include "roster.h"
 #include "standing.h"
 #include "storage/ipc.h"
@@ -35,6 +36,7 @@ typedef struct Loader
 	VqQueue    *queue;			/* of the last row, likely of the next */
 	pg_uuid_t	queue_id;
 	uint64		build;
+	TimestampTz recall_since;	/* of queues that were not there */
 	Snapshot	snapshot;
 	int			rows;			/* loaded since the queue's lock was taken; 0 if it is not held */
 } Loader;
@@ -168,6 +170,8 @@ load_queue(const pg_uuid_t *id, const VqSettings *settings, void *arg)
 		 */
 		queue->nascent = false;
 		queue->settings = *settings;
+		queue->recall_since = loader->recall_since;
+		queue->recall_build = loader->recall_since != 0 ? loader->build : 0;
 		vq_lanes_configure(&queue->lanes, settings->weights);
 		vq_pacer_init(&queue->pacer, now, settings->rate_per_minute, vq_burst(settings), false);
 	}
@@ -261,6 +265,8 @@ load_session(const VqRow *row, void *arg)
 	if (loader->rows++ == 0)
 		LWLockAcquire(&loader->queue->lock, LW_EXCLUSIVE);
 	fits = load_row(loader->queue, row);
+	if (fits && loader->queue->recall_build == loader->build)
+		vq_recall_live(loader->queue, row);
 	loader->queue->next_ticket = Max(loader->queue->next_ticket, row->ticket + 1);
 	if (loader->rows == ROWS_A_LOCK || !fits)
 		unlock_loader(loader);
@@ -282,6 +288,24 @@ wipe_queues(VqDatabase *db)
 		vq_wipe_standing(queues[i]);
 		LWLockRelease(&queues[i]->lock);
 	}
+	pfree(queues);
+}
+
+/* Load what may not have been told of queues that were not there. */
+static void
+recall_ended(VqDatabase *db, const Loader *loader)
+{
+	int			n;
+	VqQueue   **queues = vq_list_queues(db, &n);
+	bool		fits = true;
+
+	for (int i = 0; i < n && fits; i++)
+		if (queues[i]->recall_build == loader->build)
+			fits = vq_recall_ended(queues[i], loader->snapshot);
+	if (!fits)
+		ereport(LOG,
+				(errmsg("vqueue: sessions that ended just before the server went down may not be announced"),
+				 errdetail("vqueue.memory_limit has no room for them.")));
 	pfree(queues);
 }
 
@@ -320,10 +344,12 @@ build_lines(VqDatabase *db)
 	wipe_queues(db);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	loader.snapshot = snapshot;
+	loader.recall_since = vq_recall_since();
 	vq_scan_queues(snapshot, load_queue, &loader);
 	load_ceilings(snapshot);
 	vq_scan_live(snapshot, load_session, &loader);
 	unlock_loader(&loader);
+	recall_ended(db, &loader);
 	UnregisterSnapshot(snapshot);
 	settle_queues(db, loader.build);
 }

@@ -144,6 +144,9 @@ typedef struct VqQueue
 
 	int64		purge_at;		/* mono time before which no ended session is old enough; 0: not known */
 
+	TimestampTz recall_since;	/* changes since then may not have been told (recall.c); 0: all were */
+	uint64		recall_build;	/* the rebuild that loads them */
+
 	VqRing		released;		/* releases committed */
 	VqRing		departed;		/* slots given up */
 	int64		released_total;

@@ -473,6 +473,17 @@ vqueue_queue_before(PG_FUNCTION_ARGS)
 	return PointerGetDatum(heap_modify_tuple_by_cols(data->tg_newtuple, desc, 2, attnums, values, nulls));
 }
 
+/* Events begin from the state that a queue is made in, which none tells. */
+static void
+insert_mark(const pg_uuid_t *id, VqState state)
+{
+	Datum		values[2] = {UUIDPGetDatum(id), CStringGetTextDatum(vq_state_name(state))};
+	VqCaller	caller;
+
+	vq_execute(VQ_INSERT_MARK, values, NULL, &caller);
+	vq_executed(&caller);
+}
+
 PG_FUNCTION_INFO_V1(vqueue_queue_after);
 Datum
 vqueue_queue_after(PG_FUNCTION_ARGS)
@@ -498,6 +509,7 @@ vqueue_queue_after(PG_FUNCTION_ARGS)
 			vq_note_stale();
 		}
 		vq_write_ceiling(&id, VQ_CEILING_STEP);
+		insert_mark(&id, settings.state);
 		return PointerGetDatum(NULL);
 	}
 	queue = vq_find_queue(&id);

@@ -48,6 +48,8 @@ vq_lock_tables(void)
 {
 	return ConditionalLockRelationOid(vq_relation(VQ_SESSIONS), RowExclusiveLock) &&
 		ConditionalLockRelationOid(vq_relation(VQ_CEILINGS), RowExclusiveLock) &&
+		ConditionalLockRelationOid(vq_relation(VQ_EVENTS), RowExclusiveLock) &&
+		ConditionalLockRelationOid(vq_relation(VQ_MARKS), RowExclusiveLock) &&
 		ConditionalLockRelationOid(vq_relation(VQ_QUEUES), AccessShareLock) &&
 		ConditionalLockRelationOid(vq_relation(VQ_TENANTS), AccessShareLock);
 }

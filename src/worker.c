@@ -153,7 +153,7 @@ take_all(void)
 	VqQueue   **queues = vq_list_queues(db, &n);
 
 	forget_dues();
-	vq_forget_chores();
+	vq_begin_chores();
 	for (int i = 0; i < n; i++)
 	{
 		LWLockAcquire(&queues[i]->lock, LW_EXCLUSIVE);

@@ -85,6 +85,8 @@ SELECT pg_temp.left_in('old'), pg_temp.left_in('older');
 -- what refers to a session keeps it; the worker tells, and goes on when it can
 CREATE TABLE keeps (session uuid REFERENCES vqueue.user_sessions);
 SELECT 'ended' FROM vqueue.complete((SELECT id FROM vqueue.user_sessions WHERE status = 'serving' AND queue_id = vqueue._queue('old')));
+-- (once the end has been told: until then nobody purges)
+SELECT pg_temp.wait_for($$SELECT NOT bool_or(vqueue._untold(queue_id, ticket)) FROM vqueue.user_sessions WHERE queue_id = vqueue._queue('old')$$);
 INSERT INTO keeps SELECT id FROM vqueue.user_sessions WHERE status = 'completed' AND queue_id = vqueue._queue('old');
 SELECT left(pg_temp.attempt($$SELECT vqueue.purge('old', '0')$$), 6);
 SELECT 'set' FROM vqueue.alter_queue('old', session_retention => '1 microsecond');
@@ -107,6 +109,48 @@ SELECT vqueue.purge(older_than => '0');
 SET vqueue.tenant = 'history';
 
 SELECT * FROM vqueue.check();
+
+-- the log of events: what happened to a queue, from a cursor on, once
+SELECT 'made' FROM vqueue.create_queue('told', 10000000, 2, burst => 10);
+SELECT vqueue.event_cursor() AS start \gset
+SELECT status, count(*) FROM vqueue.join_many('told', ARRAY(SELECT ('00000000-0000-0000-0000-00000000000' || i)::uuid FROM generate_series(1, 5) i)) GROUP BY status ORDER BY status;
+SELECT 'done' FROM vqueue.complete((SELECT id FROM vqueue.sessions WHERE queue = 'told' AND ticket = 1));
+SELECT pg_temp.wait_for($$SELECT count(*) = 3 FROM vqueue.sessions WHERE queue = 'told' AND served_at IS NOT NULL$$);
+SELECT 'closed' FROM vqueue.close('told');
+SELECT pg_temp.wait_for($$SELECT count(*) = 1 FROM vqueue.events_since('told') WHERE event = 'state'$$);
+SELECT event, payload ->> 'queue', s ->> 'ticket', s ->> 'user_id', s ->> 'status', payload ->> 'state'
+  FROM vqueue.events_since('told', :start) LEFT JOIN jsonb_array_elements(payload -> 'sessions') s ON true
+ ORDER BY (event = 'state'), (s ->> 'ticket')::int, event DESC;
+SELECT bool_and(seq = (payload ->> 'seq')::bigint AND at = (payload ->> 'at')::timestamptz AND event = payload ->> 'event') FROM vqueue.events_since('told', :start);
+-- bit by bit it is the same
+WITH RECURSIVE bits AS (
+    SELECT 1 AS n, (SELECT min(seq) FROM vqueue.events_since('told', :start, 1)) AS seq
+    UNION ALL
+    SELECT n + 1, (SELECT max(seq) FROM vqueue.events_since('told', b.seq, 1)) FROM bits b WHERE b.seq IS NOT NULL)
+SELECT (SELECT array_agg(seq ORDER BY n) FROM bits WHERE seq IS NOT NULL) = (SELECT array_agg(seq ORDER BY seq) FROM vqueue.events_since('told', :start));
+-- at the end there is nothing more; other queues and tenants are other matters
+SELECT count(*) FROM vqueue.events_since('told', vqueue.event_cursor('told'));
+SELECT count(*) FILTER (WHERE payload ->> 'queue' = 'told') = (SELECT count(*) FROM vqueue.events_since('told')), bool_and(payload ->> 'tenant' = 'history') FROM vqueue.events_since(NULL);
+SET vqueue.tenant = 'neighbour';
+SELECT count(*) FROM vqueue.events_since(NULL);
+SET vqueue.tenant = 'history';
+SELECT pg_temp.attempt(c) FROM unnest(ARRAY[$$SELECT vqueue.events_since('nowhere')$$, $$SELECT vqueue.events_since('told', -1)$$,
+    $$SELECT vqueue.events_since('told', NULL)$$, $$SELECT vqueue.events_since('told', 0, NULL)$$, $$SELECT vqueue.events_since('told', 0, 0)$$,
+    $$SELECT vqueue.events_since('told', 0, 100001)$$, $$SELECT vqueue.event_cursor('nowhere')$$]) AS c;
+-- a cursor older than what is kept is refused, but for the beginning itself
+BEGIN;
+UPDATE vqueue.event_log SET begun = 1000;
+SELECT pg_temp.attempt($$SELECT vqueue.events_since('told', 999)$$);
+UPDATE vqueue.event_marks SET trimmed = 2000 WHERE queue_id = vqueue._queue('told');
+SELECT pg_temp.attempt($$SELECT vqueue.events_since('told', 1999)$$);
+SELECT pg_temp.attempt($$SELECT vqueue.events_since(NULL, 1000)$$) LIKE '55000%';
+SELECT count(*) > 3 FROM vqueue.events_since('told', 2000);
+SELECT count(*) > 0 FROM vqueue.events_since('old', 1000);
+SELECT count(*) > 3 FROM vqueue.events_since('told', 0);
+ROLLBACK;
+SELECT vqueue._queue('told') AS told \gset
+SELECT 'dropped' FROM vqueue.drop_queue('told', true);
+SELECT count(*) FROM vqueue.event_marks m WHERE m.queue_id = :'told';
 SELECT 'dropped' FROM vqueue.drop_queue('old', true);
 SELECT 'dropped' FROM vqueue.drop_queue('older', true);
 RESET vqueue.tenant;
