@@ -250,12 +250,13 @@ sub start_storm
 	return VqueueNode::Storm->new($node, %options);
 }
 
-# Clients that run a pgbench script until ->stop, which returns their errors.
+# Clients that run a pgbench script until ->stop, which returns their errors;
+# more options of pgbench may follow.
 sub pgbench_crowd
 {
-	my ($node, $db, $script, $clients) = @_;
+	my ($node, $db, $script, $clients, @options) = @_;
 
-	return VqueueNode::Crowd->new($node, $db, $script, $clients);
+	return VqueueNode::Crowd->new($node, $db, $script, $clients, @options);
 }
 
 package VqueueNode::Session;
@@ -511,14 +512,14 @@ use PostgreSQL::Test::Utils;
 
 sub new
 {
-	my ($class, $node, $db, $script, $clients) = @_;
+	my ($class, $node, $db, $script, $clients, @options) = @_;
 	my $self = bless { err => '', out => '' }, $class;
 	my $file = PostgreSQL::Test::Utils::tempdir() . '/crowd.sql';
 
 	PostgreSQL::Test::Utils::append_to_file($file, $script);
 	$self->{run} = IPC::Run::start(
 		[
-			$node->installed_command('pgbench'), '-n', '-c', $clients || 2, '-T', '3600', '-f', $file,
+			$node->installed_command('pgbench'), '-n', '-c', $clients || 2, '-T', '3600', '-f', $file, @options,
 			'-h', $node->host, '-p', $node->port, $db
 		],
 		'<', \undef, '>', \$self->{out}, '2>', \$self->{err});
