@@ -68,7 +68,7 @@ CREATE TABLE vqueue.queues (
                             CONSTRAINT queues_max_waiting_check CHECK (max_waiting BETWEEN 0 AND 1000000000),
     method                  text NOT NULL DEFAULT 'fifo'
                             CONSTRAINT queues_method_check
-                            CHECK (method IN ('fifo', 'passthrough', 'reject')),
+                            CHECK (method IN ('fifo', 'random', 'passthrough', 'reject')),
     lane_weights            int[]
                             CONSTRAINT queues_lane_weights_check
                             CHECK (array_ndims(lane_weights) = 1 AND array_length(lane_weights, 1) = 4
@@ -95,6 +95,9 @@ CREATE TABLE vqueue.queues (
                             CONSTRAINT queues_version_check CHECK (version BETWEEN 1 AND 4611686018427387904),
     created_at              timestamptz NOT NULL DEFAULT now(),
     updated_at              timestamptz NOT NULL DEFAULT now(),
+    session_retention       interval NOT NULL DEFAULT '0'
+                            CONSTRAINT queues_session_retention_check
+                            CHECK (session_retention BETWEEN '0' AND '100 years'),
     UNIQUE (tenant_id, name),
     CONSTRAINT queues_schedule_check
     CHECK ((prequeue_at < opens_at) IS NOT FALSE AND (prequeue_at < closes_at) IS NOT FALSE
@@ -108,7 +111,7 @@ COMMENT ON COLUMN vqueue.queues.burst IS
     'how many releases may come at once after a quiet time; 0 means a tenth of a second''s worth of the rate, at least 1';
 COMMENT ON COLUMN vqueue.queues.max_waiting IS 'joins are refused while this many sessions wait; 0 means no limit';
 COMMENT ON COLUMN vqueue.queues.method IS
-    'fifo (in the order of arrival), passthrough (all in at once, past rate and cap), reject (no newcomers)';
+    'fifo (in the order of arrival), random (each newcomer at a random place among those waiting), passthrough (all in at once, past rate and cap), reject (no newcomers)';
 COMMENT ON COLUMN vqueue.queues.lane_weights IS
     'releases in turn for vip, high, normal and low, 1 to 100 each; null: strictly one lane after the other';
 COMMENT ON COLUMN vqueue.queues.waiting_timeout IS
@@ -122,6 +125,8 @@ COMMENT ON COLUMN vqueue.queues.opens_at IS 'when the worker will open the queue
 COMMENT ON COLUMN vqueue.queues.closes_at IS 'when the worker will close the queue; null once it has';
 COMMENT ON COLUMN vqueue.queues.state IS
     'open (join and release), paused (join, no release), draining (release, no join), closed (neither)';
+COMMENT ON COLUMN vqueue.queues.session_retention IS
+    'sessions that ended so long ago are deleted by the worker; 0: they are kept';
 COMMENT ON COLUMN vqueue.queues.version IS 'counts the changes of this row; the later one wins in memory';
 
 /*
@@ -171,10 +176,14 @@ COMMENT ON COLUMN vqueue.user_sessions.left_at IS 'when the session ended; null 
 COMMENT ON COLUMN vqueue.user_sessions.reason IS 'what the operator gave as the reason of its last step';
 COMMENT ON COLUMN vqueue.user_sessions.ready_at IS 'when the session was called, in a queue with a claim_timeout';
 COMMENT ON COLUMN vqueue.user_sessions.extended_at IS 'when the lease of a serving session was last renewed';
-COMMENT ON COLUMN vqueue.user_sessions.place_key IS 'internal: for orders other than arrival; not used yet';
+COMMENT ON COLUMN vqueue.user_sessions.place_key IS 
+    'internal: the place in its lane where that is not the order of arrival: who has none stands first, then the lowest';
 
 CREATE UNIQUE INDEX user_sessions_queue_id_ticket_key ON vqueue.user_sessions (queue_id, ticket);
 CREATE UNIQUE INDEX user_sessions_live_key ON vqueue.user_sessions (queue_id, user_id) WHERE left_at IS NULL;
+
+/* Who ended when: a join, which is live, has no entry here and pays nothing for it. */
+CREATE INDEX user_sessions_left_key ON vqueue.user_sessions (queue_id, left_at) WHERE left_at IS NOT NULL;
 
 ALTER TABLE vqueue.user_sessions
     ADD CONSTRAINT user_sessions_queue_id_fkey
@@ -209,6 +218,38 @@ $$;
 COMMENT ON FUNCTION vqueue._disarm_foreign_key() IS
     'internal: switches off the insert-side check of the sessions'' foreign key; the worker calls it at its start, as pg_upgrade forgets the switch';
 SELECT vqueue._disarm_foreign_key();
+
+/*
+ * What was told by NOTIFY, for listeners that were not there.  No foreign key
+ * ties it to its queue, as checking one would have the worker wait for the
+ * queue's row.  A dump leaves it out: what a listener knows is of one server's
+ * log, and a cursor into that of another is refused, as it is from before this
+ * one was begun.
+ */
+CREATE TABLE vqueue.events (
+    seq         bigint PRIMARY KEY,
+    queue_id    uuid NOT NULL,
+    at          timestamptz NOT NULL,
+    event       text NOT NULL,
+    payload     jsonb NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE UNIQUE INDEX events_queue_id_seq_key ON vqueue.events (queue_id, seq);
+COMMENT ON TABLE vqueue.events IS 'the log of events, written by the worker in the transaction that tells them';
+COMMENT ON COLUMN vqueue.events.seq IS 'rises in the order of commits, with gaps: microseconds since 1970, or one more than the last';
+
+CREATE TABLE vqueue.event_log (
+    begun       bigint NOT NULL
+);
+COMMENT ON TABLE vqueue.event_log IS 'internal: below which seq this log has nothing, and never had';
+INSERT INTO vqueue.event_log VALUES (floor(extract(epoch FROM clock_timestamp()) * 1000000));
+
+/* What the log does not say any more, for each queue. */
+CREATE TABLE vqueue.event_marks (
+    queue_id    uuid PRIMARY KEY REFERENCES vqueue.queues ON DELETE CASCADE,
+    state       text NOT NULL,
+    trimmed     bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+COMMENT ON TABLE vqueue.event_marks IS 'internal: of each queue the state told last, and up to which seq events have been deleted';
 
 /*
  * Session ids carry their ticket, sealed by a key, so that a poll need not
@@ -385,6 +426,12 @@ CREATE FUNCTION vqueue.position(session uuid) RETURNS bigint
 COMMENT ON FUNCTION vqueue.position(uuid) IS
     'position of a session (0: holds a slot, null: finished). Errors: 42704 unknown session; 22004 null';
 
+CREATE FUNCTION vqueue.positions(sessions uuid[]) RETURNS bigint[]
+    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_positions';
+COMMENT ON FUNCTION vqueue.positions(uuid[]) IS
+    'positions of many sessions, of any queues, in the order given (0: holds a slot, null: finished, unknown or itself null). '
+    'Errors: 22004 null';
+
 CREATE FUNCTION vqueue.position(queue text, ticket bigint) RETURNS bigint
     LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_position_of_ticket';
 COMMENT ON FUNCTION vqueue.position(text, bigint) IS
@@ -511,6 +558,18 @@ END
 $$;
 COMMENT ON FUNCTION vqueue._check_timeout(text, interval) IS 'internal: complains of a timeout out of range; a null is not looked at';
 
+CREATE FUNCTION vqueue._check_age(setting text, value interval, hint text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF value NOT BETWEEN '0' AND '100 years' THEN
+        PERFORM vqueue._refuse(format('%s %s is out of range', setting, value),
+            'The age must be an interval of 0 to 100 years.', hint);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION vqueue._check_age(text, interval, text) IS 'internal: complains of an age out of range; a null is not looked at';
+
 CREATE FUNCTION vqueue._check_schedule(earlier_name text, earlier timestamptz, later_name text, later timestamptz) RETURNS void
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -539,10 +598,10 @@ BEGIN
         'Use 0 to have it follow the rate: a tenth of a second''s worth, at least 1.');
     PERFORM vqueue._check_number('max_waiting', q.max_waiting, 0, 1000000000,
         'The limit must be between 1 and 1000000000 sessions, or 0.', 'Use 0 for no limit.');
-    IF q.method NOT IN ('fifo', 'passthrough', 'reject') THEN
+    IF q.method NOT IN ('fifo', 'random', 'passthrough', 'reject') THEN
         PERFORM vqueue._refuse(format('queueing method "%s" is not known', q.method),
             'The method says in which order people come in, or that all or none do.',
-            'Use fifo, passthrough or reject.');
+            'Use fifo, random, passthrough or reject.');
     END IF;
     IF cardinality(q.lane_weights) <> 4 OR array_ndims(q.lane_weights) <> 1
        OR array_position(q.lane_weights, NULL) IS NOT NULL
@@ -554,6 +613,7 @@ BEGIN
     PERFORM vqueue._check_timeout('waiting_timeout', q.waiting_timeout);
     PERFORM vqueue._check_timeout('serving_timeout', q.serving_timeout);
     PERFORM vqueue._check_timeout('claim_timeout', q.claim_timeout);
+    PERFORM vqueue._check_age('session_retention', q.session_retention, 'Use 0 to keep sessions for good.');
     PERFORM vqueue._check_schedule('prequeue_at', q.prequeue_at, 'opens_at', q.opens_at);
     PERFORM vqueue._check_schedule('prequeue_at', q.prequeue_at, 'closes_at', q.closes_at);
     PERFORM vqueue._check_schedule('opens_at', q.opens_at, 'closes_at', q.closes_at);
@@ -583,7 +643,7 @@ CREATE FUNCTION vqueue.create_queue(name text, release_rate_per_minute int = 10,
                                     method text = 'fifo', lane_weights int[] = NULL, waiting_timeout interval = '0',
                                     serving_timeout interval = '0', claim_timeout interval = '0',
                                     prequeue_at timestamptz = NULL, opens_at timestamptz = NULL,
-                                    closes_at timestamptz = NULL) RETURNS uuid
+                                    closes_at timestamptz = NULL, session_retention interval = '0') RETURNS uuid
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
@@ -593,7 +653,7 @@ DECLARE
 BEGIN
     IF name IS NULL OR release_rate_per_minute IS NULL OR max_concurrent_users IS NULL
        OR burst IS NULL OR max_waiting IS NULL OR method IS NULL OR waiting_timeout IS NULL
-       OR serving_timeout IS NULL OR claim_timeout IS NULL THEN
+       OR serving_timeout IS NULL OR claim_timeout IS NULL OR session_retention IS NULL THEN
         PERFORM vqueue._refuse('queue settings must not be null',
             'Only description, state, lane_weights and the moments of a new queue may be null.',
             'Leave an argument out to get its default.', 'null_value_not_allowed');
@@ -612,14 +672,15 @@ BEGIN
     q.prequeue_at := vqueue._moment(prequeue_at);
     q.opens_at := vqueue._moment(opens_at);
     q.closes_at := vqueue._moment(closes_at);
+    q.session_retention := session_retention;
     q.state := coalesce(state, CASE WHEN q.prequeue_at IS NOT NULL OR q.opens_at IS NOT NULL THEN 'closed' ELSE 'open' END);
     PERFORM vqueue._check_queue(q);
     INSERT INTO vqueue.queues (tenant_id, name, description, release_rate_per_minute, max_concurrent_users,
                                burst, max_waiting, method, lane_weights, waiting_timeout, serving_timeout,
-                               claim_timeout, prequeue_at, opens_at, closes_at, state)
+                               claim_timeout, prequeue_at, opens_at, closes_at, state, session_retention)
     VALUES (vqueue._tenant(), q.name, q.description, q.release_rate_per_minute, q.max_concurrent_users,
             q.burst, q.max_waiting, q.method, q.lane_weights, q.waiting_timeout, q.serving_timeout,
-            q.claim_timeout, q.prequeue_at, q.opens_at, q.closes_at, q.state)
+            q.claim_timeout, q.prequeue_at, q.opens_at, q.closes_at, q.state, q.session_retention)
     ON CONFLICT ON CONSTRAINT queues_tenant_id_name_key DO NOTHING
     RETURNING id INTO new_id;
     IF new_id IS NULL THEN
@@ -631,11 +692,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vqueue.create_queue(text, int, int, text, int, int, text, text, int[], interval, interval, interval,
-                                        timestamptz, timestamptz, timestamptz) IS
+                                        timestamptz, timestamptz, timestamptz, interval) IS
     'creates a queue in the current tenant and returns its id. Rate in releases a minute (1 to 10000000), cap in '
     'sessions (1 to 100000000), burst in releases (0: a tenth of a second''s worth), max_waiting in sessions (0: no limit), '
-    'method fifo, passthrough or reject, lane_weights of vip, high, normal and low (1 to 100 each; null: strict), '
-    'timeouts of at most a day (0: none). State open unless given, or closed where it is to open by the clock. '
+    'method fifo, random, passthrough or reject, lane_weights of vip, high, normal and low (1 to 100 each; null: strict), '
+    'timeouts of at most a day (0: none), session_retention of at most 100 years (0: kept). State open unless given, or closed where it is to open by the clock. '
     'Errors: 42710 name taken; 22023 out of range; 22004 a null; 53200 vqueue.memory_limit reached';
 
 CREATE FUNCTION vqueue.alter_queue(queue text, release_rate_per_minute int = NULL, max_concurrent_users int = NULL,
@@ -643,7 +704,8 @@ CREATE FUNCTION vqueue.alter_queue(queue text, release_rate_per_minute int = NUL
                                    name text = NULL, method text = NULL, lane_weights int[] = NULL,
                                    waiting_timeout interval = NULL, serving_timeout interval = NULL,
                                    claim_timeout interval = NULL, prequeue_at timestamptz = NULL,
-                                   opens_at timestamptz = NULL, closes_at timestamptz = NULL) RETURNS void
+                                   opens_at timestamptz = NULL, closes_at timestamptz = NULL,
+                                   session_retention interval = NULL) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
@@ -666,6 +728,7 @@ BEGIN
     q.prequeue_at := vqueue._moment(coalesce(prequeue_at, q.prequeue_at));
     q.opens_at := vqueue._moment(coalesce(opens_at, q.opens_at));
     q.closes_at := vqueue._moment(coalesce(closes_at, q.closes_at));
+    q.session_retention := coalesce(session_retention, q.session_retention);
     PERFORM vqueue._check_queue(q);
     IF EXISTS (SELECT FROM vqueue.queues t WHERE t.tenant_id = q.tenant_id AND t.name = q.name AND t.id <> wanted) THEN
         PERFORM vqueue._refuse(format('queue "%s" already exists', name),
@@ -685,12 +748,13 @@ BEGIN
            claim_timeout = q.claim_timeout,
            prequeue_at = q.prequeue_at,
            opens_at = q.opens_at,
-           closes_at = q.closes_at
+           closes_at = q.closes_at,
+           session_retention = q.session_retention
      WHERE t.id = wanted;
 END
 $$;
 COMMENT ON FUNCTION vqueue.alter_queue(text, int, int, text, int, int, text, text, int[], interval, interval, interval,
-                                       timestamptz, timestamptz, timestamptz) IS
+                                       timestamptz, timestamptz, timestamptz, interval) IS
     'changes settings of a queue while it runs, from the next release on; null leaves one as it is, infinity takes a moment '
     'away, and {} the weights. Units as in create_queue. '
     'A cap below the present number inside sends nobody away: it lets nobody in until enough have gone. '
@@ -800,6 +864,151 @@ COMMENT ON FUNCTION vqueue.set_priority(uuid, text) IS
     'moves a waiting session to another lane, where it stands by its time of arrival. '
     'Errors: 55000 not waiting; 22023 bad priority; 42704 unknown session; 22004 null';
 
+/* ---------------------------------------------------------------- history */
+
+CREATE FUNCTION vqueue._untold(queue_id uuid, ticket bigint) RETURNS bool
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_untold';
+COMMENT ON FUNCTION vqueue._untold(uuid, bigint) IS
+    'internal: whether the worker has yet to announce something of the session with this ticket';
+
+CREATE FUNCTION vqueue.purge(queue text = NULL, older_than interval = NULL, max_rows int = NULL) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    batch constant int := 10000;
+    wanted uuid := CASE WHEN queue IS NOT NULL THEN vqueue._queue(queue) END;
+    purged bigint := 0;
+    one record;
+    behind timestamptz;
+    last timestamptz;
+    done int;
+BEGIN
+    PERFORM vqueue._check_age('older_than', older_than, 'Give an age such as ''30 days''.');
+    IF max_rows < 1 THEN
+        PERFORM vqueue._refuse(format('max_rows %s is out of range', max_rows),
+            'It bounds how many sessions are deleted, so it must be at least 1.', 'Leave it out to delete all that are old enough.');
+    END IF;
+    IF wanted IS NOT NULL AND older_than IS NULL
+       AND EXISTS (SELECT FROM vqueue.queues q WHERE q.id = wanted AND q.session_retention = '0') THEN
+        PERFORM vqueue._refuse(format('queue "%s" keeps its sessions', queue),
+            'It has no session_retention, by which their age would be known.',
+            'Give older_than, or set session_retention with vqueue.alter_queue().');
+    END IF;
+    FOR one IN SELECT q.id, now() - coalesce(older_than, q.session_retention) AS before
+                 FROM vqueue.queues q
+                WHERE q.tenant_id = vqueue._tenant() AND (wanted IS NULL OR q.id = wanted)
+                  AND (older_than IS NOT NULL OR q.session_retention > '0')
+                ORDER BY q.name
+    LOOP
+        /* On from where it was: the index still has the entries of what has just been deleted. */
+        behind := '-infinity';
+        LOOP
+            EXIT WHEN purged >= max_rows;
+            WITH gone AS (
+                DELETE FROM vqueue.user_sessions s
+                 WHERE s.ctid = ANY (ARRAY(SELECT c.ctid FROM vqueue.user_sessions c
+                                            WHERE c.queue_id = one.id AND c.left_at >= behind AND c.left_at < one.before
+                                              AND NOT vqueue._untold(one.id, c.ticket)
+                                            ORDER BY c.left_at
+                                            LIMIT least(batch, coalesce(max_rows - purged, batch))
+                                              FOR UPDATE SKIP LOCKED))
+                RETURNING s.left_at)
+            SELECT count(*), max(left_at) INTO done, last FROM gone;
+            purged := purged + done;
+            EXIT WHEN done < batch;
+            behind := last;
+        END LOOP;
+    END LOOP;
+    RETURN purged;
+END
+$$;
+COMMENT ON FUNCTION vqueue.purge(text, interval, int) IS
+    'deletes sessions that ended longer ago than older_than, by default the queue''s session_retention, the oldest first and '
+    'at most max_rows, of one queue or of all queues of the current tenant; returns how many. Live sessions and those that '
+    'somebody has locked, or whose end the worker has yet to announce, are left alone, and of all queues those that keep their sessions, unless older_than is given. '
+    'Errors: 22023 out of range, or neither age known; 42704 unknown queue';
+
+/*
+ * The log is what NOTIFY told, but for "moved".  The worker alone writes it, one
+ * transaction after the other, so a reader that sees a seq sees all below it: no
+ * lower one can commit later.
+ */
+CREATE FUNCTION vqueue.event_cursor(queue text = NULL) RETURNS bigint
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF queue IS NOT NULL THEN
+        PERFORM vqueue._queue(queue);
+    ELSE
+        PERFORM vqueue._tenant();
+    END IF;
+    /* Of all queues, as it is the same for each: all that commits later has a higher seq. */
+    RETURN greatest((SELECT max(e.seq) FROM vqueue.events e), (SELECT max(m.trimmed) FROM vqueue.event_marks m),
+                    (SELECT max(l.begun) FROM vqueue.event_log l), 1);
+END
+$$;
+COMMENT ON FUNCTION vqueue.event_cursor(text) IS
+    'where the log of events ends now: what events_since, given this, returns later is what came after this call. '
+    'Errors: 42704 unknown queue';
+
+CREATE FUNCTION vqueue.events_since(queue text, cursor bigint = 0, max_events int = 1000,
+                                    OUT seq bigint, OUT at timestamptz, OUT event text, OUT payload jsonb)
+    RETURNS SETOF record
+    LANGUAGE plpgsql STABLE ROWS 1000 SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    wanted uuid := CASE WHEN queue IS NOT NULL THEN vqueue._queue(queue) END;
+    tenant uuid := vqueue._tenant();
+    gone bigint;
+BEGIN
+    IF cursor IS NULL OR max_events IS NULL THEN
+        PERFORM vqueue._refuse('cursor and max_events must not be null', 'They say where to begin and how much to return.',
+            'Use cursor 0 for the beginning of the log.', 'null_value_not_allowed');
+    END IF;
+    IF cursor < 0 THEN
+        PERFORM vqueue._refuse(format('cursor %s is out of range', cursor), 'A cursor is the seq of the last event that was read.',
+            'Use 0 for the beginning of the log, or vqueue.event_cursor() for its end.');
+    END IF;
+    IF max_events NOT BETWEEN 1 AND 100000 THEN
+        PERFORM vqueue._refuse(format('max_events %s is out of range', max_events),
+            'From 1 to 100000 events can be returned.', 'Call the function again for more.');
+    END IF;
+    IF current_setting('vqueue.event_retention') = '0' THEN
+        PERFORM vqueue._refuse('events are not logged', 'vqueue.event_retention is 0.',
+            'Set it to how long events shall be kept.', 'object_not_in_prerequisite_state');
+    END IF;
+    SELECT max(m.trimmed) INTO gone
+      FROM vqueue.event_marks m JOIN vqueue.queues q ON q.id = m.queue_id
+     WHERE q.tenant_id = tenant AND (wanted IS NULL OR q.id = wanted);
+    gone := greatest(gone, (SELECT max(l.begun) FROM vqueue.event_log l));
+    IF cursor > 0 AND cursor < gone THEN
+        PERFORM vqueue._refuse(format('events after cursor %s are not kept any more', cursor),
+            format('This log has those after %s; vqueue.event_retention is %s.', gone, current_setting('vqueue.event_retention')),
+            format('Call vqueue.event_cursor(), then read vqueue.sessions, and go on from that cursor; '
+                   'or go on from %s, where what is left of the log begins.', gone),
+            'object_not_in_prerequisite_state');
+    END IF;
+    IF wanted IS NOT NULL THEN
+        RETURN QUERY SELECT e.seq, e.at, e.event, e.payload
+                       FROM vqueue.events e
+                      WHERE e.queue_id = wanted AND e.seq > cursor
+                      ORDER BY e.seq LIMIT max_events;
+    ELSE
+        RETURN QUERY SELECT e.seq, e.at, e.event, e.payload
+                       FROM vqueue.events e
+                      WHERE e.queue_id = ANY (ARRAY(SELECT q.id FROM vqueue.queues q WHERE q.tenant_id = tenant)) AND e.seq > cursor
+                      ORDER BY e.seq LIMIT max_events;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION vqueue.events_since(text, bigint, int) IS
+    'what was told by NOTIFY after the event with seq cursor, of one queue, or of all of the current tenant where queue is null: '
+    'releases, ends and changes of state, in the order of their commits, each once, at most max_events. The seq of the last one '
+    'is the next cursor; 0 is the beginning of what is kept. Works on a standby. '
+    'Errors: 55000 cursor older than what vqueue.event_retention keeps, or of another log, or no log; 42704 unknown queue; 22023 out of range; 22004 a null';
+
 /* --------------------------------------------------------------- watchers */
 
 CREATE FUNCTION vqueue._counters(OUT queue_id uuid, OUT waiting bigint, OUT serving bigint, OUT head bigint,
@@ -889,10 +1098,11 @@ AS $$
                    JOIN pg_stat_activity a ON a.pid = l.pid
                   WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
                     AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-                    AND (l.relation IN ('vqueue.user_sessions'::regclass, 'vqueue.ticket_ceilings'::regclass)
+                    AND (l.relation IN ('vqueue.user_sessions'::regclass, 'vqueue.ticket_ceilings'::regclass,
+                                        'vqueue.events'::regclass, 'vqueue.event_marks'::regclass)
                          AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock')
                          OR l.relation IN ('vqueue.user_sessions'::regclass, 'vqueue.ticket_ceilings'::regclass,
-                                           'vqueue.queues'::regclass, 'vqueue.tenants'::regclass)
+                                           'vqueue.events'::regclass, 'vqueue.event_marks'::regclass, 'vqueue.queues'::regclass, 'vqueue.tenants'::regclass)
                          AND l.mode = 'AccessExclusiveLock')
                     AND a.xact_start < clock_timestamp() - interval '1 s'
                   ORDER BY a.xact_start LIMIT 1) b ON true

@@ -11,6 +11,7 @@
 #include "op.h"
 #include "pending.h"
 #include "roster.h"
+#include "standing.h"
 #include "table.h"
 
 void
@@ -28,7 +29,9 @@ vq_undo_op(VqOp *op)
 
 	if (op->type == OP_ADD)
 	{
-		if (op->set)
+		if (op->set && op->kind < VQ_LANES)
+			vq_unstand(queue, op->kind, op->u.ticket, op->place_key);
+		else if (op->set)
 			vq_line_clear(&queue->line, vq_arena(), op->kind, op->u.ticket);
 		if (op->held)
 			vq_line_clear(&queue->line, vq_arena(), VQ_HELD, op->u.ticket);
@@ -54,8 +57,28 @@ apply_settings(VqQueue *queue, const VqSettings *settings, VqNow now)
 	queue->nascent = false;
 	queue->settings = *settings;
 	queue->reap_at = 0;
+	queue->purge_at = 0;
 	vq_lanes_configure(&queue->lanes, settings->weights);
 	vq_pacer_configure(&queue->pacer, now, settings->rate_per_minute, vq_burst(settings));
+}
+
+/*
+ * An order that has no more room for whom it had: what would need memory now must
+ * not fail, so memory is built anew instead.
+ */
+static void
+set_again(VqOp *op)
+{
+	VqQueue    *queue = op->queue;
+	bool		changed;
+
+	if (op->kind >= VQ_LANES)
+		vq_line_set(&queue->line, vq_arena(), op->kind, op->u.ticket);
+	else if (!vq_stand(queue, op->kind, op->u.ticket, op->place_key, &changed))
+	{
+		vq_make_stale(vq_database());
+		vq_wake_worker(vq_database());
+	}
 }
 
 static void
@@ -74,7 +97,7 @@ apply_session(VqOp *op, bool building, VqNow now)
 		 * there before we got here.
 		 */
 		if (!op->set)
-			vq_line_set(line, vq_arena(), op->kind, ticket);
+			set_again(op);
 		if (op->held)
 			vq_line_clear(line, vq_arena(), VQ_HELD, ticket);
 		vq_mark_row(line, vq_arena(), ticket, ItemPointerGetBlockNumberNoCheck(&op->row),
@@ -95,7 +118,12 @@ apply_session(VqOp *op, bool building, VqNow now)
 	}
 	if ((op->flags & VQ_TAKEN) && vq_line_test(line, vq_arena(), op->kind, ticket))
 		vq_lanes_turn(&queue->lanes, line->count, op->kind);
-	vq_line_clear(line, vq_arena(), op->kind, ticket);
+	if (op->kind < VQ_LANES)
+		vq_unstand(queue, op->kind, ticket, op->place_key);
+	else
+		vq_line_clear(line, vq_arena(), op->kind, ticket);
+	if (op->flags & VQ_TAKEN)
+		vq_note_passed(queue, op->kind, ticket, op->place_key);
 	if (op->kind == VQ_CALLED)
 		vq_mark_alive(line, vq_arena(), ticket, now.mono / USECS_PER_SEC);	/* its lease begins */
 	if (op->kind == VQ_INSIDE)

@@ -18,6 +18,7 @@
 #include "pgstat.h"
 #include "rebuild.h"
 #include "roster.h"
+#include "standing.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -31,12 +32,23 @@
 /* Differences reported of one queue at the most. */
 #define MAX_REPORTED 1000
 
+/* Who waits by a key in which lane. */
+typedef struct ExpectedKey
+{
+	int64		ticket;
+	int64		place_key;
+	int			lane;
+} ExpectedKey;
+
 /* A queue by the tables. */
 typedef struct Expected
 {
 	pg_uuid_t	id;				/* key */
 	VqSettings	settings;
 	VqLine		line;
+	ExpectedKey *keys;		/* of who waits by a key, as the rows came */
+	int			n_keys;
+	int			max_keys;
 } Expected;
 
 typedef struct Check
@@ -77,6 +89,27 @@ expect_queue(const pg_uuid_t *id, const VqSettings *settings, void *arg)
 
 	expected->settings = *settings;
 	memset(&expected->line, 0, sizeof(VqLine));
+	expected->keys = NULL;
+	expected->n_keys = expected->max_keys = 0;
+}
+
+static void
+expect_key(Expected *expected, const VqRow *row)
+{
+	ExpectedKey *key;
+
+	if (expected->n_keys == expected->max_keys)
+	{
+		expected->max_keys = Max(256, expected->max_keys * 2);
+		if (expected->keys == NULL)
+			expected->keys = palloc(expected->max_keys * sizeof(ExpectedKey));
+		else
+			expected->keys = repalloc_huge(expected->keys, expected->max_keys * sizeof(ExpectedKey));
+	}
+	key = &expected->keys[expected->n_keys++];
+	key->ticket = row->ticket;
+	key->place_key = row->place_key;
+	key->lane = row->lane;
 }
 
 static void
@@ -91,6 +124,8 @@ expect_session(const VqRow *row, void *arg)
 	vq_line_set(&expected->line, &check->arena, vq_row_kind(row), row->ticket);
 	if (row->status == VQ_IS_READY)
 		vq_line_set(&expected->line, &check->arena, VQ_CALLED, row->ticket);
+	if (row->status == VQ_WAITING && row->place_key != 0)
+		expect_key(expected, row);
 }
 
 static void
@@ -233,6 +268,69 @@ check_kind(Check *check, VqQueue *queue, Expected *expected, VqKind kind, int *r
 	} while (from != PG_INT64_MAX);
 }
 
+/* ---- places ---- */
+
+/* Whether memory has a ticket in this lane, but does not have it stand by this key. */
+static bool
+misplaced(VqQueue *queue, int lane, int64 ticket, int64 place_key)
+{
+	return vq_line_test(&queue->line, vq_arena(), lane, ticket) &&
+		!vq_line_test(&queue->line, vq_arena(), VQ_HELD, ticket) &&
+		!vq_stands_by(queue, lane, ticket, place_key);
+}
+
+/* Look again at somebody who seemed misplaced. */
+static void
+check_place(Check *check, VqQueue *queue, const Expected *expected, int64 ticket, int *reported)
+{
+	VqRow		row;
+
+	for (int look = 0; look < LOOKS; look++)
+	{
+		bool		wrong;
+
+		if (!vq_fetch_ticket(&expected->id, ticket, NULL, &row) || row.status != VQ_WAITING)
+			return;
+		LWLockAcquire(&queue->lock, LW_SHARED);
+		wrong = misplaced(queue, row.lane, ticket, row.place_key);
+		LWLockRelease(&queue->lock);
+		if (!wrong)
+			return;
+		pause_briefly();
+	}
+	if ((*reported)++ < MAX_REPORTED)
+		report(check, expected->settings.name, psprintf("place of ticket " INT64_FORMAT, ticket),
+			   "elsewhere", psprintf("place_key " INT64_FORMAT, row.place_key));
+}
+
+/* Compare the orders of the lanes: those with keys one by one, the others by their number. */
+static void
+check_places(Check *check, VqQueue *queue, const Expected *expected, int *reported)
+{
+	for (int i = 0; i < expected->n_keys; i++)
+	{
+		const ExpectedKey *key = &expected->keys[i];
+		bool		wrong;
+
+		CHECK_FOR_INTERRUPTS();
+		LWLockAcquire(&queue->lock, LW_SHARED);
+		wrong = misplaced(queue, key->lane, key->ticket, key->place_key);
+		LWLockRelease(&queue->lock);
+		if (wrong)
+			check_place(check, queue, expected, key->ticket, reported);
+	}
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	for (int lane = 0; lane < VQ_LANES; lane++)
+		if (queue->standing.ordered && queue->standing.order[lane].count != queue->line.count[lane])
+		{
+			char	   *in_order = psprintf(INT64_FORMAT, queue->standing.order[lane].count);
+			char	   *in_line = psprintf(INT64_FORMAT, queue->line.count[lane]);
+
+			report(check, expected->settings.name, psprintf("order of lane %s", vq_lane_names[lane]), in_order, in_line);
+		}
+	LWLockRelease(&queue->lock);
+}
+
 /* ---- queues ---- */
 
 static char *
@@ -248,8 +346,9 @@ settings_text(const VqSettings *settings)
 					 vq_uuid_text(&settings->tenant_id));
 	appendStringInfo(&text, ", method %d, weights %d:%d:%d:%d", settings->method,
 					 weights[0], weights[1], weights[2], weights[3]);
-	appendStringInfo(&text, ", timeouts " INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT,
-					 settings->waiting_timeout, settings->serving_timeout, settings->claim_timeout);
+	appendStringInfo(&text, ", timeouts " INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT ", retention " INT64_FORMAT,
+					 settings->waiting_timeout, settings->serving_timeout, settings->claim_timeout,
+					 settings->session_retention);
 	appendStringInfo(&text, ", moments " INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT,
 					 settings->prequeue_at, settings->opens_at, settings->closes_at);
 	return text.data;
@@ -308,6 +407,7 @@ check_queue(Check *check, Expected *expected)
 	check_settings(check, queue, &expected->id);
 	for (int kind = 0; kind <= VQ_CALLED; kind++)
 		check_kind(check, queue, expected, kind, &reported);
+	check_places(check, queue, expected, &reported);
 }
 
 /* Queues in memory without a row. */

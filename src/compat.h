@@ -6,6 +6,7 @@
 #define VQ_COMPAT_H
 
 #include "catalog/pg_database.h"
+#include "catalog/pg_proc.h"
 #include "lib/dshash.h"
 #include "storage/lwlock.h"
 #include "utils/acl.h"
@@ -77,6 +78,16 @@ vq_owns_database(Oid dboid, Oid userid)
 	return object_ownercheck(DatabaseRelationId, dboid, userid);
 #else
 	return pg_database_ownercheck(dboid, userid);
+#endif
+}
+
+static inline AclResult
+vq_function_aclcheck(Oid function, Oid userid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ProcedureRelationId, function, userid, ACL_EXECUTE);
+#else
+	return pg_proc_aclcheck(function, userid, ACL_EXECUTE);
 #endif
 }
 

@@ -7,7 +7,9 @@
 #include "clock.h"
 #include "due.h"
 #include "miscadmin.h"
+#include "purge.h"
 #include "reaper.h"
+#include "standing.h"
 
 int64
 vq_standing(const VqQueue *queue)
@@ -43,15 +45,18 @@ vq_next_due(const VqQueue *queue, VqNow now, bool releases)
 		return VQ_NEVER;
 	if (vq_wants_ceiling(queue))
 		return now.mono;
+	if (queue->recall_since != 0)
+		due = Min(due, now.mono);
 	if (queue->state_news)
 		due = Min(due, now.mono);
 	due = Min(due, vq_reap_due(queue));
 	due = Min(due, vq_clock_due(queue, now));
+	due = Min(due, vq_purge_due(queue));
 	if (queue->line.count[VQ_RELEASED] > 0 || queue->line.count[VQ_ENDED] > 0)
 		due = Min(due, now.mono + VQ_EVENT_DELAY);
 	if (queue->moved)
 		due = Min(due, Max(now.mono, queue->announced_at + VQ_MOVED_DELAY));
-	if (queue->line.empty > 1)
+	if (queue->line.empty > 1 || vq_standing_wants_trim(queue))
 		due = Min(due, now.mono + VQ_TRIM_DELAY);	/* one may be where tickets are issued */
 	return Max(due, queue->retry_at);
 }
@@ -103,12 +108,17 @@ vq_ring_sum(const VqRing *ring, VqNow now, int seconds)
 int
 vq_trim(VqQueue *queue)
 {
+	bool		standing = vq_standing_wants_trim(queue);
+
 	/*
 	 * One may be where tickets are issued.  A rebuild that begins after this
 	 * look comes to this queue after us, as it takes the lock.
 	 */
-	if (queue->line.empty == 0 || pg_atomic_read_u32(&vq_database()->line_state) != VQ_READY)
+	if ((queue->line.empty == 0 && !standing) ||
+		pg_atomic_read_u32(&vq_database()->line_state) != VQ_READY)
 		return 0;
+	if (standing)
+		vq_trim_standing(queue);
 	return vq_line_trim(&queue->line, vq_arena(), queue->next_ticket);
 }
 

@@ -1,16 +1,19 @@
 /*
  * event.c
- *		Telling listeners.
+ *		Telling listeners, and keeping a log of it.
  *
  * Each event is a JSON object of less than 8000 bytes, sent on the queue's
- * channel and on that for all queues.  Lists that are longer are split.
+ * channel and on that for all queues.  Lists that are longer are split.  All but
+ * "moved", which says nothing that a later one does not, are logged as well.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "event.h"
+#include "guc.h"
 #include "lib/stringinfo.h"
+#include "statement.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/json.h"
@@ -22,14 +25,26 @@
 #define MAX_PAYLOAD 7999
 #define MAX_CHANNEL (NAMEDATALEN - 1)
 
+/* Room for the number that an event ends with. */
+#define MAX_ENDING ((int) sizeof(",\"seq\":9223372036854775807}") - 1)
+
+/* A time written by hand may lie ahead; the log follows no further than a clock may have been set. */
+#define FAR_AHEAD USECS_PER_DAY
+
 /* An event that is being written. */
 typedef struct Event
 {
 	StringInfoData text;
 	int			head_length;	/* what each part of a split list begins with */
 	bool		empty;
+	const char *type;
+	pg_uuid_t	queue_id;
+	TimestampTz at;
 	char		channel[NAMEDATALEN];
 } Event;
+
+/* The last seq that was given out, 0 if not known yet; one that was rolled back leaves a gap. */
+static int64 last_seq = 0;
 
 static const pg_uuid_t default_tenant = {
 	{0, 0, 0, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 1}
@@ -56,15 +71,25 @@ tenant_name(const pg_uuid_t *id)
 	return name ? name : "";
 }
 
+/*
+ * Begin an event of what happened at that time or before.  Its own time is not
+ * before that, whatever the clocks say: by this the log tells, after a restart,
+ * that it was told (recall.c).
+ */
 static void
-begin(Event *event, const char *type, const pg_uuid_t *queue_id, const VqSettings *settings)
+begin(Event *event, const char *type, const pg_uuid_t *queue_id, const VqSettings *settings,
+	  TimestampTz happened)
 {
 	char	   *tenant = tenant_name(&settings->tenant_id);
+	TimestampTz now = GetCurrentTimestamp();
 	char		at[MAXDATELEN + 1];
 	int			utc = 0;
 
+	event->type = type;
+	event->queue_id = *queue_id;
+	event->at = Max(now, Min(happened, now + FAR_AHEAD));
 	channel_name(event->channel, tenant, queue_id, settings->name);
-	JsonEncodeDateTime(at, TimestampTzGetDatum(GetCurrentTimestamp()), TIMESTAMPTZOID, &utc);
+	JsonEncodeDateTime(at, TimestampTzGetDatum(event->at), TIMESTAMPTZOID, &utc);
 	initStringInfo(&event->text);
 	appendStringInfo(&event->text, "{\"v\":%d,\"event\":\"%s\",\"at\":\"%s\",\"tenant\":",
 					 VQ_EVENT_VERSION, type, at);
@@ -84,13 +109,60 @@ send(Event *event)
 	Async_Notify(ALL_CHANNEL, event->text.data);
 }
 
+/* ---- the log ---- */
+
+int64
+vq_seq_at(TimestampTz at)
+{
+	return at + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+}
+
+static int64
+next_seq(TimestampTz at)
+{
+	TimestampTz last_at;
+
+	if (last_seq == 0)
+		(void) vq_fetch_last_event(&last_seq, &last_at);
+	last_seq = Max(last_seq + 1, vq_seq_at(at));
+	return last_seq;
+}
+
+/* End the event with its number, log it and send it; without a log it has no number. */
+static void
+log_and_send(Event *event)
+{
+	Datum		values[5];
+	VqCaller	caller;
+	int64		seq;
+
+	if (vq_event_retention == 0)
+	{
+		appendStringInfoChar(&event->text, '}');
+		send(event);
+		return;
+	}
+	seq = next_seq(event->at);
+	appendStringInfo(&event->text, ",\"seq\":" INT64_FORMAT "}", seq);
+	values[0] = Int64GetDatum(seq);
+	values[1] = UUIDPGetDatum(&event->queue_id);
+	values[2] = TimestampTzGetDatum(event->at);
+	values[3] = CStringGetTextDatum(event->type);
+	values[4] = CStringGetTextDatum(event->text.data);
+	vq_execute(VQ_INSERT_EVENT, values, NULL, &caller);
+	vq_executed(&caller);
+	send(event);
+}
+
+/* ---- lists ---- */
+
 static void
 send_list(Event *event)
 {
 	if (event->empty)
 		return;
-	appendStringInfoString(&event->text, "]}");
-	send(event);
+	appendStringInfoChar(&event->text, ']');
+	log_and_send(event);
 	event->text.len = event->head_length;
 	event->text.data[event->text.len] = '\0';
 	event->empty = true;
@@ -107,7 +179,7 @@ add_session(Event *event, const pg_uuid_t *id, const pg_uuid_t *user_id, int64 t
 	length = snprintf(item, sizeof(item), "{\"id\":\"%s\",\"user_id\":\"%s\",\"ticket\":" INT64_FORMAT "%s%s%s}",
 					  vq_uuid_text(id), vq_uuid_text(user_id), ticket,
 					  status ? ",\"status\":\"" : "", status ? status : "", status ? "\"" : "");
-	if (event->text.len + length + (int) strlen(",\"sessions\":[]}") > MAX_PAYLOAD)
+	if (event->text.len + length + (int) strlen(",\"sessions\":[]") + MAX_ENDING > MAX_PAYLOAD)
 		send_list(event);
 	appendStringInfoString(&event->text, event->empty ? ",\"sessions\":[" : ",");
 	appendBinaryStringInfo(&event->text, item, length);
@@ -119,8 +191,11 @@ vq_tell_released(const pg_uuid_t *queue_id, const VqSettings *settings,
 				 const VqReleased *released, int n)
 {
 	Event		event;
+	TimestampTz happened = DT_NOBEGIN;
 
-	begin(&event, "released", queue_id, settings);
+	for (int i = 0; i < n; i++)
+		happened = Max(happened, released[i].at);
+	begin(&event, "released", queue_id, settings, happened);
 	for (int i = 0; i < n; i++)
 		add_session(&event, &released[i].id, &released[i].user_id, released[i].ticket, NULL);
 	send_list(&event);
@@ -130,8 +205,11 @@ void
 vq_tell_ended(const pg_uuid_t *queue_id, const VqSettings *settings, const VqRow *rows, int n)
 {
 	Event		event;
+	TimestampTz happened = DT_NOBEGIN;
 
-	begin(&event, "ended", queue_id, settings);
+	for (int i = 0; i < n; i++)
+		happened = Max(happened, rows[i].left_at);
+	begin(&event, "ended", queue_id, settings, happened);
 	for (int i = 0; i < n; i++)
 		add_session(&event, &rows[i].id, &rows[i].user_id, rows[i].ticket,
 					vq_status_names[rows[i].status]);
@@ -142,10 +220,16 @@ void
 vq_tell_state(const pg_uuid_t *queue_id, const VqSettings *settings)
 {
 	Event		event;
+	Datum		values[2];
+	VqCaller	caller;
 
-	begin(&event, "state", queue_id, settings);
-	appendStringInfo(&event.text, ",\"state\":\"%s\"}", vq_state_name(settings->state));
-	send(&event);
+	begin(&event, "state", queue_id, settings, DT_NOBEGIN);
+	appendStringInfo(&event.text, ",\"state\":\"%s\"", vq_state_name(settings->state));
+	log_and_send(&event);
+	values[0] = UUIDPGetDatum(queue_id);
+	values[1] = CStringGetTextDatum(vq_state_name(settings->state));
+	vq_execute(VQ_MARK_STATE, values, NULL, &caller);
+	vq_executed(&caller);
 }
 
 void
@@ -154,7 +238,7 @@ vq_tell_moved(const pg_uuid_t *queue_id, const VqSettings *settings,
 {
 	Event		event;
 
-	begin(&event, "moved", queue_id, settings);
+	begin(&event, "moved", queue_id, settings, DT_NOBEGIN);
 	appendStringInfo(&event.text, ",\"waiting\":" INT64_FORMAT ",\"serving\":" INT64_FORMAT ",\"head\":",
 					 waiting, serving);
 	if (head > 0)

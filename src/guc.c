@@ -4,12 +4,14 @@
  */
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
 #include "guc.h"
 #include "utils/guc.h"
 
 char	   *vq_tenant = NULL;
 int			vq_memory_limit = 1024;
 int			vq_release_batch = 10000;
+int			vq_event_retention = SECS_PER_DAY;
 
 void
 vq_guc_init(void)
@@ -37,6 +39,14 @@ vq_guc_init(void)
 							10000, 1, 100000,
 							PGC_SIGHUP,
 							0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("vqueue.event_retention",
+							"How long the log keeps events.",
+							"0 turns the log off.",
+							&vq_event_retention,
+							SECS_PER_DAY, 0, 10 * 365 * SECS_PER_DAY,
+							PGC_SIGHUP,
+							GUC_UNIT_S,
 							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("vqueue");
 }

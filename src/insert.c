@@ -47,10 +47,11 @@ static bool
 only_our_indexes(Relation rel)
 {
 	List	   *indexes = RelationGetIndexList(rel);
-	bool		ours = list_length(indexes) == 3 &&
+	bool		ours = list_length(indexes) == 4 &&
 	list_member_oid(indexes, vq_relation(VQ_SESSIONS_PKEY)) &&
 	list_member_oid(indexes, vq_relation(VQ_SESSIONS_TICKET)) &&
-	list_member_oid(indexes, vq_relation(VQ_SESSIONS_LIVE));
+	list_member_oid(indexes, vq_relation(VQ_SESSIONS_LIVE)) &&
+	list_member_oid(indexes, vq_relation(VQ_SESSIONS_LEFT));	/* which has no entry of a live one */
 
 	list_free(indexes);
 	return ours;
@@ -228,14 +229,15 @@ insert_speculatively(Relation rel, TupleTableSlot *slot, VqRow *row)
 }
 
 bool
-vq_insert_session(VqQueue *queue, VqRow *row, Datum user_name, Datum user_email)
+vq_insert_session(VqQueue *queue, VqRow *row, bool new_user, Datum user_name, Datum user_email)
 {
 	Relation	rel = table_open(vq_relation(VQ_SESSIONS), RowExclusiveLock);
 	TupleTableSlot *slot = NULL;
 	bool		written = false;
 
-	while (!written && await_no_session(rel, row))
+	while (!written && (new_user || await_no_session(rel, row)))
 	{
+		new_user = false;
 		if (slot != NULL)
 			ExecDropSingleTupleTableSlot(slot);
 		slot = slot_of(rel, row, user_name, user_email);
@@ -246,7 +248,7 @@ vq_insert_session(VqQueue *queue, VqRow *row, Datum user_name, Datum user_email)
 	table_close(rel, NoLock);
 	if (written)
 	{
-		(void) vq_note_add(queue, &row->queue_id, vq_row_kind(row), row->ticket, &row->tid, 0, false);
+		(void) vq_note_add(queue, row, vq_row_kind(row), 0, false);
 		CommandCounterIncrement();
 	}
 	return written;

@@ -17,8 +17,8 @@ extern bool vq_may_insert(void);
 /*
  * Write a row whose ticket was issued by this transaction, unless its user has a
  * live session: then false.  Waits for who is about to give the user one, or to
- * end the one there is.
+ * end the one there is.  Of a new user none is looked for before, only in writing.
  */
-extern bool vq_insert_session(VqQueue *queue, VqRow *row, Datum user_name, Datum user_email);
+extern bool vq_insert_session(VqQueue *queue, VqRow *row, bool new_user, Datum user_name, Datum user_email);
 
 #endif							/* VQ_INSERT_H */

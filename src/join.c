@@ -21,9 +21,11 @@
 #include "queue.h"
 #include "reserve.h"
 #include "seal.h"
+#include "session.h"
 #include "statement.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/timestamp.h"
 
 #define MAX_USER_TEXT 1000
@@ -166,16 +168,16 @@ insert_row(const VqRow *row, Datum user_name, Datum user_email)
 }
 
 static bool
-write_row(const Target *target, VqRow *row, Datum user_name, Datum user_email)
+write_row(const Target *target, VqRow *row, bool new_user, Datum user_name, Datum user_email)
 {
 	if (vq_may_insert())
-		return vq_insert_session(target->queue, row, user_name, user_email);
+		return vq_insert_session(target->queue, row, new_user, user_name, user_email);
 	return insert_row(row, user_name, user_email);
 }
 
-/* Join one user, or find the live session there is. */
+/* Join one user, or find the live session there is, of which a new user has none. */
 static void
-join_user(const Target *target, const pg_uuid_t *user_id, Datum user_name, Datum user_email,
+join_user(const Target *target, const pg_uuid_t *user_id, bool new_user, Datum user_name, Datum user_email,
 		  VqRow *row)
 {
 	for (;;)
@@ -200,7 +202,7 @@ join_user(const Target *target, const pg_uuid_t *user_id, Datum user_name, Datum
 				return;
 			vq_out_of_memory();
 		}
-		if (write_row(target, row, user_name, user_email))
+		if (write_row(target, row, new_user, user_name, user_email))
 			return;
 		vq_drop_unconfirmed(mark);
 		if (vq_fetch_live(&target->id, user_id, NULL, row))
@@ -209,24 +211,48 @@ join_user(const Target *target, const pg_uuid_t *user_id, Datum user_name, Datum
 	}
 }
 
-PG_FUNCTION_INFO_V1(vqueue_join);
-Datum
-vqueue_join(PG_FUNCTION_ARGS)
+/*
+ * Whether an argument is a uuid made for this very call, as user_id is by default:
+ * such a user can have no session yet, so none need be looked for.
+ */
+static bool
+is_made_here(FunctionCallInfo fcinfo, int n)
+{
+	const Node *call = fcinfo->flinfo->fn_expr;
+	const Node *argument;
+
+	if (call == NULL || !IsA(call, FuncExpr) || list_length(((const FuncExpr *) call)->args) <= n)
+		return false;
+	argument = list_nth(((const FuncExpr *) call)->args, n);
+	return IsA(argument, FuncExpr) && ((const FuncExpr *) argument)->funcid == F_GEN_RANDOM_UUID;
+}
+
+void
+vq_join(FunctionCallInfo fcinfo, VqPlace *place)
 {
 	Target		target;
-	VqPlace		place = {0};
 
+	memset(place, 0, sizeof(VqPlace));
 	if (PG_ARGISNULL(1))
 		vq_null_argument("user_id");
 	check_user_text(fcinfo, 2, "user_name");
 	check_user_text(fcinfo, 3, "user_email");
 	get_target(fcinfo, "vqueue.join()", 4, &target);
-	join_user(&target, PG_GETARG_UUID_P(1),
+	join_user(&target, PG_GETARG_UUID_P(1), is_made_here(fcinfo, 1),
 			  PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2),
 			  PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3),
-			  &place.row);
-	strlcpy(place.queue, target.settings.name, VQ_NAME_SIZE);
-	vq_locate(&place, true);
+			  &place->row);
+	strlcpy(place->queue, target.settings.name, VQ_NAME_SIZE);
+	vq_locate(place, true);
+}
+
+PG_FUNCTION_INFO_V1(vqueue_join);
+Datum
+vqueue_join(PG_FUNCTION_ARGS)
+{
+	VqPlace		place;
+
+	vq_join(fcinfo, &place);
 	return vq_place_datum(fcinfo, &place);
 }
 
@@ -375,7 +401,7 @@ join_users(const Target *target, const Datum *users, VqRow *rows, int n)
 	for (int i = 0; i < n; i++)
 		if (rows[i].ticket == 0 &&
 			!vq_fetch_live(&target->id, DatumGetUUIDP(users[i]), NULL, &rows[i]))
-			join_user(target, DatumGetUUIDP(users[i]), (Datum) 0, (Datum) 0, &rows[i]);
+			join_user(target, DatumGetUUIDP(users[i]), false, (Datum) 0, (Datum) 0, &rows[i]);
 }
 
 static int

@@ -55,17 +55,16 @@ vq_lanes_turn(VqLanes *lanes, const int64 *count, int lane)
 	if (is_strict(lanes))
 		return;
 	for (int l = 0; l < VQ_LANES; l++)
+		gained += count[l] > 0 ? lanes->weight[l] : 0;
+	for (int l = 0; l < VQ_LANES; l++)
 	{
 		/* Who is not there gains nothing, and has nothing when it comes back. */
 		if (count[l] <= 0)
 			lanes->credit[l] = 0;
 		else
-		{
-			lanes->credit[l] += lanes->weight[l];
-			gained += lanes->weight[l];
-		}
+			lanes->credit[l] = Min(lanes->credit[l] + lanes->weight[l], gained);
 	}
-	lanes->credit[lane] -= gained;
+	lanes->credit[lane] = Max(lanes->credit[lane] - gained, -gained);
 
 	/* The last one of a lane takes its credit along. */
 	if (count[lane] <= 1)

@@ -7,6 +7,10 @@
  * somebody and pays what all have gained.  8:4:2:1 gives a vip every other turn
  * or so, spread evenly, and nobody starves.
  *
+ * A lane may be there and yet never be taken, while those who stand in it have not
+ * committed or are locked.  What it gains, and what the others pay meanwhile, stays
+ * within one round's worth, so that it does not have all turns for itself later on.
+ *
  * Knows nothing of the server and takes no locks.
  */
 #ifndef VQ_LANES_H

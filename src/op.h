@@ -36,6 +36,7 @@ typedef struct VqOp
 		int64		ceiling;	/* CEILING */
 		VqSettings *settings;	/* QUEUE; in TopTransactionContext */
 	}			u;
+	int64		place_key;		/* ADD, REMOVE: of the row */
 	VqNow		taken;			/* ADD with VQ_PAID: when the token was taken */
 	ItemPointerData row;		/* ADD: where its row is, once written */
 	SubTransactionId subid;

@@ -14,6 +14,7 @@
 #include "op.h"
 #include "pending.h"
 #include "roster.h"
+#include "standing.h"
 #include "table.h"
 #include "utils/memutils.h"
 
@@ -106,15 +107,21 @@ vq_lock_queue(VqQueue *queue, const pg_uuid_t *id)
 }
 
 void
-vq_add_bit(VqQueue *queue, VqKind kind, int64 ticket, int flags, VqNow now)
+vq_add_bit(VqQueue *queue, VqKind kind, int64 ticket, int64 place_key, int flags, VqNow now)
 {
 	VqOp	   *op = append_op(OP_ADD, queue);
+	bool		set;
 
 	op->kind = kind;
 	op->flags = flags;
 	op->u.ticket = ticket;
+	op->place_key = place_key;
 	op->taken = now;
-	op->set = vq_line_set(&queue->line, vq_arena(), kind, ticket);
+	if (kind < VQ_LANES)
+		(void) vq_stand(queue, kind, ticket, place_key, &set);
+	else
+		set = vq_line_set(&queue->line, vq_arena(), kind, ticket);
+	op->set = set;
 	op->held = vq_line_set(&queue->line, vq_arena(), VQ_HELD, ticket);
 	if (flags & VQ_TAKEN)
 	{
@@ -249,18 +256,29 @@ wait_until_clear(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket)
 	}
 }
 
-bool
-vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
-			const ItemPointerData *row, int flags, bool within_cap)
+/* Make room for a bit, and for a stand in a lane; false when out of memory. */
+static bool
+make_room(VqQueue *queue, VqKind kind, int64 ticket, int64 place_key)
 {
+	return vq_line_reserve(&queue->line, vq_arena(), ticket) &&
+		(kind >= VQ_LANES || vq_reserve_stand(queue, kind, ticket, place_key));
+}
+
+bool
+vq_note_add(VqQueue *queue, const VqRow *row, VqKind kind, int flags, bool within_cap)
+{
+	const pg_uuid_t *id = &row->queue_id;
+	int64		ticket = row->ticket;
 	VqOp	   *op = find_unconfirmed(queue, kind, ticket);
 	VqNow		now;
 
 	if (op != NULL)
 	{
 		op->flags = (op->flags & ~VQ_UNCONFIRMED) | (flags & VQ_CALL);
-		op->row = *row;
+		op->row = row->tid;
 		n_unconfirmed--;
+		if (kind < VQ_LANES && op->place_key != row->place_key)
+			vq_note_stale();	/* another's trigger had its own idea */
 		return true;
 	}
 	vq_reserve_ops(1);
@@ -278,14 +296,14 @@ vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
 				 errdetail("As many sessions are inside as max_concurrent_users allows."),
 				 errhint("Raise max_concurrent_users with vqueue.alter_queue(), or end sessions first.")));
 	}
-	if (!vq_line_reserve(&queue->line, vq_arena(), ticket))
+	if (!make_room(queue, kind, ticket, row->place_key))
 	{
 		LWLockRelease(&queue->lock);
 		vq_out_of_memory();
 	}
 	now = vq_now();
-	vq_add_bit(queue, kind, ticket, flags, now);
-	ops[n_ops - 1].row = *row;
+	vq_add_bit(queue, kind, ticket, row->place_key, flags, now);
+	ops[n_ops - 1].row = row->tid;
 	if (flags & VQ_PAID)
 		vq_pacer_charge(&queue->pacer, now, 1);
 	queue->next_ticket = Max(queue->next_ticket, ticket + 1);
@@ -312,7 +330,7 @@ vq_note_ticket(VqQueue *queue, int64 ticket)
 }
 
 void
-vq_note_remove(VqQueue *queue, VqKind kind, int64 ticket, int flags)
+vq_note_remove(VqQueue *queue, const VqRow *row, VqKind kind, int flags)
 {
 	VqOp	   *op;
 
@@ -320,7 +338,8 @@ vq_note_remove(VqQueue *queue, VqKind kind, int64 ticket, int flags)
 	op = append_op(OP_REMOVE, queue);
 	op->kind = kind;
 	op->flags = flags;
-	op->u.ticket = ticket;
+	op->u.ticket = row->ticket;
+	op->place_key = row->place_key;
 }
 
 void

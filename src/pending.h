@@ -16,7 +16,7 @@
 #define VQ_PENDING_H
 
 #include "shmem.h"
-#include "storage/itemptr.h"
+#include "table.h"
 
 /* How a session was let in or out, in flags of the changes below. */
 #define VQ_PAID			0x01	/* took a token: undoing gives it back */
@@ -33,12 +33,13 @@ extern bool vq_has_pending(void);
 
 /*
  * For reserve.c: make room for n operations; lock a queue, having made sure
- * that it still is this one (else 42704); set a bit of a reserved ticket,
- * under HELD, and append the operation, which after the other two cannot fail.
+ * that it still is this one (else 42704); set a bit of a reserved ticket, and
+ * in a lane of a reserved stand, under HELD, and append the operation, which
+ * after the other two cannot fail.
  */
 extern void vq_reserve_ops(int n);
 extern void vq_lock_queue(VqQueue *queue, const pg_uuid_t *id);
-extern void vq_add_bit(VqQueue *queue, VqKind kind, int64 ticket, int flags, VqNow now);
+extern void vq_add_bit(VqQueue *queue, VqKind kind, int64 ticket, int64 place_key, int flags, VqNow now);
 
 /*
  * Drop the reservations made since mark that were not confirmed by a written
@@ -52,14 +53,13 @@ extern void vq_drop_unconfirmed(int mark);
  * slot (kind), confirming a reservation (true) or making one.  Errors: 53200
  * memory; 53400 no free slot where within_cap.
  */
-extern bool vq_note_add(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket,
-						const ItemPointerData *row, int flags, bool within_cap);
+extern bool vq_note_add(VqQueue *queue, const VqRow *row, VqKind kind, int flags, bool within_cap);
 
 /* A session was let in elsewhere or earlier, at that time.  Takes effect at once, as it harms nobody. */
 extern void vq_note_let_in(VqQueue *queue, const pg_uuid_t *id, int64 served_at);
 
-/* Note that a row was written by which ticket no longer stands there. */
-extern void vq_note_remove(VqQueue *queue, VqKind kind, int64 ticket, int flags);
+/* Note that a row, which was so before, was written by which its ticket no longer stands there. */
+extern void vq_note_remove(VqQueue *queue, const VqRow *row, VqKind kind, int flags);
 
 /* A row with this ticket exists: never issue it.  Takes effect at once, as it harms nobody. */
 extern void vq_note_ticket(VqQueue *queue, int64 ticket);

@@ -15,6 +15,7 @@
 #include "queue.h"
 #include "rebuild.h"
 #include "roster.h"
+#include "standing.h"
 #include "statement.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -61,19 +62,19 @@ vq_lane_argument(FunctionCallInfo fcinfo, int n)
 /* ---- positions ---- */
 
 static int64
-position_in_lane(const VqQueue *queue, int lane, int64 ticket)
+position_in_lane(const VqQueue *queue, int lane, int64 ticket, int64 place_key)
 {
 	return vq_lanes_position(&queue->lanes, queue->line.count, lane,
-							 vq_line_rank(&queue->line, vq_arena(), lane, ticket));
+							 vq_stand_rank(queue, lane, ticket, place_key));
 }
 
 int64
-vq_position_in(const VqQueue *queue, int64 ticket)
+vq_position_in(const VqQueue *queue, int64 ticket, int64 place_key)
 {
 	int			lane = vq_line_lane(&queue->line, vq_arena(), ticket);
 
 	if (lane >= 0)
-		return position_in_lane(queue, lane, ticket);
+		return position_in_lane(queue, lane, ticket, place_key);
 	if (vq_line_test(&queue->line, vq_arena(), VQ_INSIDE, ticket))
 		return VQ_POSITION_INSIDE;
 	return VQ_POSITION_NONE;
@@ -89,7 +90,7 @@ vq_head(const VqQueue *queue)
 	memcpy(count, queue->line.count, sizeof(count));
 	while ((lane = vq_lanes_next(&queue->lanes, count)) >= 0)
 	{
-		if (vq_line_select(&queue->line, vq_arena(), lane, 1, &ticket, 1) > 0)
+		if (vq_stand_select(queue, lane, &ticket, 1) > 0)
 			return ticket;
 		count[lane] = 0;		/* all of it is in somebody's hands */
 	}
@@ -179,7 +180,7 @@ locate_in_memory(VqQueue *queue, const VqRow *row, bool last_try, bool alive,
 			int			lane = vq_line_lane(&queue->line, vq_arena(), row->ticket);
 
 			found = lane == (int) row->lane || last_try;
-			*position = position_in_lane(queue, lane >= 0 ? lane : (int) row->lane, row->ticket);
+			*position = position_in_lane(queue, lane >= 0 ? lane : (int) row->lane, row->ticket, row->place_key);
 			*wait = vq_estimate(queue, now, *position);
 		}
 		else
@@ -248,6 +249,20 @@ vq_interval(int64 microseconds)
 	return interval;
 }
 
+/* A name from one of our lists as text, made once. */
+static Datum
+text_of_name(Datum *texts, const char *const *names, int n)
+{
+	if (texts[n] == 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		texts[n] = CStringGetTextDatum(names[n]);
+		MemoryContextSwitchTo(old);
+	}
+	return texts[n];
+}
+
 static void
 put(Datum *values, bool *nulls, int column, Datum value, bool isnull)
 {
@@ -258,14 +273,16 @@ put(Datum *values, bool *nulls, int column, Datum value, bool isnull)
 void
 vq_place_values(const VqPlace *place, Datum *values, bool *nulls)
 {
+	static Datum statuses[VQ_STATUSES];
+	static Datum lanes[VQ_LANES];
 	const VqRow *row = &place->row;
 
 	memset(nulls, false, VQ_PLACE_COLUMNS * sizeof(bool));
 	values[0] = UUIDPGetDatum(&row->id);
 	values[1] = CStringGetTextDatum(place->queue);
 	values[2] = UUIDPGetDatum(&row->user_id);
-	values[3] = CStringGetTextDatum(vq_status_names[row->status]);
-	values[4] = CStringGetTextDatum(vq_lane_names[row->lane]);
+	values[3] = text_of_name(statuses, vq_status_names, row->status);
+	values[4] = text_of_name(lanes, vq_lane_names, row->lane);
 	values[5] = Int64GetDatum(row->ticket);
 	put(values, nulls, 6, Int64GetDatum(place->position), place->position < 0);
 	put(values, nulls, 7, PointerGetDatum(vq_interval(place->estimated_wait)), place->estimated_wait < 0);

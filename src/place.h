@@ -24,8 +24,8 @@ typedef struct VqPlace
 	int64		next_poll_after;	/* microseconds, -1 none */
 } VqPlace;
 
-/* Position of a ticket as memory has it.  Caller holds the queue's lock. */
-extern int64 vq_position_in(const VqQueue *queue, int64 ticket);
+/* Position of a ticket, of which the row has this key, as memory has it.  Caller holds the queue's lock. */
+extern int64 vq_position_in(const VqQueue *queue, int64 ticket, int64 place_key);
 
 /* The ticket next in line, 0 if nobody waits.  Caller holds the lock. */
 extern int64 vq_head(const VqQueue *queue);

@@ -15,7 +15,9 @@
 #include "miscadmin.h"
 #include "pending.h"
 #include "rebuild.h"
+#include "recall.h"
 #include "roster.h"
+#include "standing.h"
 #include "storage/ipc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -34,6 +36,7 @@ typedef struct Loader
 	VqQueue    *queue;			/* of the last row, likely of the next */
 	pg_uuid_t	queue_id;
 	uint64		build;
+	TimestampTz recall_since;	/* of queues that were not there */
 	Snapshot	snapshot;
 	int			rows;			/* loaded since the queue's lock was taken; 0 if it is not held */
 } Loader;
@@ -42,6 +45,21 @@ typedef struct Loader
 #define ROWS_A_LOCK 256
 
 /* ---- scans ---- */
+
+/* Hardly any row has one, and the null bitmap says so without a look at the columns before it. */
+static int64
+place_key_in(TupleTableSlot *slot)
+{
+	bool		isnull = false;
+	Datum		value = (Datum) 0;
+
+	if (TTS_IS_BUFFERTUPLE(slot))
+		isnull = heap_attisnull(((HeapTupleTableSlot *) slot)->tuple, Anum_sessions_place_key,
+								slot->tts_tupleDescriptor);
+	if (!isnull)
+		value = slot_getattr(slot, Anum_sessions_place_key, &isnull);
+	return isnull ? 0 : DatumGetInt64(value);
+}
 
 static void
 scan_by_table(Relation rel, Snapshot snapshot, VqRowCallback callback, void *arg)
@@ -57,6 +75,8 @@ scan_by_table(Relation rel, Snapshot snapshot, VqRowCallback callback, void *arg
 		if (!slot->tts_isnull[Anum_sessions_left_at - 1])
 			continue;
 		vq_row_of(slot->tts_values, slot->tts_isnull, &slot->tts_tid, &row);
+		if (row.status == VQ_WAITING)
+			row.place_key = place_key_in(slot);
 		callback(&row, arg);
 	}
 	table_endscan(scan);
@@ -150,6 +170,8 @@ load_queue(const pg_uuid_t *id, const VqSettings *settings, void *arg)
 		 */
 		queue->nascent = false;
 		queue->settings = *settings;
+		queue->recall_since = loader->recall_since;
+		queue->recall_build = loader->recall_since != 0 ? loader->build : 0;
 		vq_lanes_configure(&queue->lanes, settings->weights);
 		vq_pacer_init(&queue->pacer, now, settings->rate_per_minute, vq_burst(settings), false);
 	}
@@ -204,15 +226,19 @@ unlock_loader(Loader *loader)
 
 /* Set the row's bit unless memory is newer; false when out of memory. */
 static bool
-load_row(VqLine *line, const VqRow *row)
+load_row(VqQueue *queue, const VqRow *row)
 {
 	const VqArena *arena = vq_arena();
+	VqLine	   *line = &queue->line;
 	int			kind = vq_row_kind(row);
 	uint32		block = ItemPointerGetBlockNumber(&row->tid);
 	uint16		offset = ItemPointerGetOffsetNumber(&row->tid);
 
 	if (line->count[VQ_TOUCHED] > 0 && vq_line_test(line, arena, VQ_TOUCHED, row->ticket))
 		return true;
+	if (kind < VQ_LANES && vq_order_is_wanted(queue, row->ticket, row->place_key) &&
+		!vq_stand_in_order(queue, kind, row->ticket, row->place_key))
+		return false;
 	if (!vq_line_enter(line, arena, kind, row->ticket, block, offset) &&
 		!(vq_line_reserve(line, arena, row->ticket) &&
 		  vq_line_enter(line, arena, kind, row->ticket, block, offset)))
@@ -238,7 +264,9 @@ load_session(const VqRow *row, void *arg)
 		return;					/* its queue is yet to be replicated, or was dropped since */
 	if (loader->rows++ == 0)
 		LWLockAcquire(&loader->queue->lock, LW_EXCLUSIVE);
-	fits = load_row(&loader->queue->line, row);
+	fits = load_row(loader->queue, row);
+	if (fits && loader->queue->recall_build == loader->build)
+		vq_recall_live(loader->queue, row);
 	loader->queue->next_ticket = Max(loader->queue->next_ticket, row->ticket + 1);
 	if (loader->rows == ROWS_A_LOCK || !fits)
 		unlock_loader(loader);
@@ -257,8 +285,27 @@ wipe_queues(VqDatabase *db)
 	{
 		LWLockAcquire(&queues[i]->lock, LW_EXCLUSIVE);
 		vq_line_wipe(&queues[i]->line, vq_arena());
+		vq_wipe_standing(queues[i]);
 		LWLockRelease(&queues[i]->lock);
 	}
+	pfree(queues);
+}
+
+/* Load what may not have been told of queues that were not there. */
+static void
+recall_ended(VqDatabase *db, const Loader *loader)
+{
+	int			n;
+	VqQueue   **queues = vq_list_queues(db, &n);
+	bool		fits = true;
+
+	for (int i = 0; i < n && fits; i++)
+		if (queues[i]->recall_build == loader->build)
+			fits = vq_recall_ended(queues[i], loader->snapshot);
+	if (!fits)
+		ereport(LOG,
+				(errmsg("vqueue: sessions that ended just before the server went down may not be announced"),
+				 errdetail("vqueue.memory_limit has no room for them.")));
 	pfree(queues);
 }
 
@@ -276,6 +323,8 @@ settle_queues(VqDatabase *db, uint64 build)
 
 		LWLockAcquire(&queues[i]->lock, LW_EXCLUSIVE);
 		lost = queues[i]->build != build && !queues[i]->nascent;
+		if (!lost)
+			vq_guess_passed(queues[i]);
 		if (!lost)
 			vq_call_worker(queues[i], vq_next_due(queues[i], now, true));
 		LWLockRelease(&queues[i]->lock);
@@ -295,10 +344,12 @@ build_lines(VqDatabase *db)
 	wipe_queues(db);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	loader.snapshot = snapshot;
+	loader.recall_since = vq_recall_since();
 	vq_scan_queues(snapshot, load_queue, &loader);
 	load_ceilings(snapshot);
 	vq_scan_live(snapshot, load_session, &loader);
 	unlock_loader(&loader);
+	recall_ended(db, &loader);
 	UnregisterSnapshot(snapshot);
 	settle_queues(db, loader.build);
 }

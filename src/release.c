@@ -62,6 +62,7 @@ write_rows(const pg_uuid_t *id, const int64 *tickets, int n, int64 at, bool call
 		released[i].id = *DatumGetUUIDP(SPI_getbinval(tuple, desc, 1, &isnull));
 		released[i].user_id = *DatumGetUUIDP(SPI_getbinval(tuple, desc, 2, &isnull));
 		released[i].ticket = DatumGetInt64(SPI_getbinval(tuple, desc, 3, &isnull));
+		released[i].at = at;
 	}
 	vq_executed(&caller);
 	qsort(released, written, sizeof(VqReleased), by_ticket);

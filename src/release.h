@@ -13,6 +13,7 @@ typedef struct VqReleased
 	pg_uuid_t	id;
 	pg_uuid_t	user_id;
 	int64		ticket;
+	TimestampTz at;
 } VqReleased;
 
 /*

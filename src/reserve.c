@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "pending.h"
 #include "reserve.h"
+#include "standing.h"
 #include "statement.h"
 #include "table.h"
 #include "utils/wait_event.h"
@@ -118,7 +119,39 @@ begin_row(VqRow *row, int64 ticket, bool served, bool called, VqNow now)
 	row->ready_at = row->status == VQ_IS_READY ? now.wall : 0;
 	row->left_at = 0;
 	row->extended_at = 0;
-	row->place_key = 0;
+}
+
+static bool
+make_room(VqQueue *queue, int lane, int64 ticket, int64 place_key)
+{
+	return vq_line_reserve(&queue->line, vq_arena(), ticket) &&
+		vq_reserve_stand(queue, lane, ticket, place_key);
+}
+
+/* Caller holds the lock. */
+static int64
+new_key(VqQueue *queue, int lane)
+{
+	int64		place_key;
+
+	if (vq_new_key(queue, lane, &place_key))
+		return place_key;
+	LWLockRelease(&queue->lock);
+	ereport(ERROR,
+			(errcode(ERRCODE_INTERNAL_ERROR),
+			 errmsg("could not generate a random place"),
+			 errdetail("The server's source of random numbers gave none.")));
+}
+
+int64
+vq_place_newcomer(VqQueue *queue, const pg_uuid_t *id, int lane)
+{
+	int64		place_key;
+
+	vq_lock_queue(queue, id);
+	place_key = new_key(queue, lane);
+	LWLockRelease(&queue->lock);
+	return place_key;
 }
 
 bool
@@ -133,8 +166,9 @@ vq_issue_ticket(VqQueue *queue, bool may_serve, VqRow *row)
 	vq_reserve_ops(1);
 	lock_with_ticket(queue, &row->queue_id);
 	ticket = queue->next_ticket;
-	if (!vq_line_reserve(&queue->line, vq_arena(), ticket) &&
-		!(vq_trim(queue) > 0 && vq_line_reserve(&queue->line, vq_arena(), ticket)))
+	row->place_key = new_key(queue, row->lane);
+	if (!make_room(queue, row->lane, ticket, row->place_key) &&
+		!(vq_trim(queue) > 0 && make_room(queue, row->lane, ticket, row->place_key)))
 	{
 		LWLockRelease(&queue->lock);
 		return false;
@@ -144,9 +178,11 @@ vq_issue_ticket(VqQueue *queue, bool may_serve, VqRow *row)
 	served = may_serve && serve_at_once(queue, now, &flags);
 	called = queue->settings.claim_timeout > 0;
 	if (served)
-		vq_add_bit(queue, VQ_INSIDE, ticket, flags | VQ_UNCONFIRMED | (called ? VQ_CALL : 0), now);
+		row->place_key = 0;		/* it never stood */
+	if (served)
+		vq_add_bit(queue, VQ_INSIDE, ticket, 0, flags | VQ_UNCONFIRMED | (called ? VQ_CALL : 0), now);
 	else
-		vq_add_bit(queue, row->lane, ticket, VQ_UNCONFIRMED, now);
+		vq_add_bit(queue, row->lane, ticket, row->place_key, VQ_UNCONFIRMED, now);
 	if (!queue->nascent && vq_wants_ceiling(queue))
 		vq_call_worker(queue, 0);
 	LWLockRelease(&queue->lock);
@@ -167,7 +203,7 @@ vq_compare_tickets(const void *a, const void *b)
 static int
 select_from_lane(VqQueue *queue, int lane, const int64 *passed, int n_passed, int n, int64 *tickets)
 {
-	int			selected = vq_line_select(&queue->line, vq_arena(), lane, 1, tickets, n + n_passed);
+	int			selected = vq_stand_select(queue, lane, tickets, n + n_passed);
 	int			kept = 0;
 
 	for (int i = 0; i < selected && kept < n; i++)
@@ -265,7 +301,7 @@ vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, const int64 *passed, int n
 	if (*called)
 		flags |= VQ_CALL;
 	for (int i = 0; i < found; i++)
-		vq_add_bit(queue, VQ_INSIDE, tickets[i], flags | VQ_LET_IN | VQ_TAKEN | VQ_UNCONFIRMED, now);
+		vq_add_bit(queue, VQ_INSIDE, tickets[i], 0, flags | VQ_LET_IN | VQ_TAKEN | VQ_UNCONFIRMED, now);
 	LWLockRelease(&queue->lock);
 	if (lists != NULL)
 		pfree(lists);

@@ -15,10 +15,13 @@
  * A ticket for a session about to be inserted, whose queue_id and lane are given:
  * reserved in its lane or, where may_serve and nobody waits and rate and cap
  * allow, inside.  Waits for the worker while the queue's ceiling is reached.
- * Sets ticket, status, times and place in the row; false when out of memory.
- * Errors: 42704 queue gone; 55000 no worker raises the ceiling.
+ * Sets ticket, status, times and place_key in the row; false when out of memory.
+ * Errors: 42704 queue gone; 55000 no worker raises the ceiling; XX000 no randomness.
  */
 extern bool vq_issue_ticket(VqQueue *queue, bool may_serve, VqRow *row);
+
+/* The place_key of a session that comes into a lane.  Errors: 42704 queue gone; XX000 no randomness. */
+extern int64 vq_place_newcomer(VqQueue *queue, const pg_uuid_t *id, int lane);
 
 /*
  * Reserve slots for up to n of those next in line, but for the n_passed that

@@ -10,6 +10,7 @@
 #include "guc.h"
 #include "miscadmin.h"
 #include "roster.h"
+#include "standing.h"
 
 /* Queues are allocated this many at a time, to share the pages of the area. */
 #define QUEUES_A_SLAB 16
@@ -117,6 +118,7 @@ vq_make_queue(const pg_uuid_t *id, bool *made)
 		if (queue->gone)
 		{
 			/* Deleted and made again before the worker came by. */
+			vq_destroy_standing(queue);
 			vq_line_destroy(&queue->line, vq_arena());
 			reset_queue(queue, id);
 			found = false;
@@ -199,6 +201,7 @@ vq_forget_queue(VqQueue *queue)
 	registry_key(&key, queue->dboid, &queue->id);
 
 	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+	vq_destroy_standing(queue);
 	vq_line_destroy(&queue->line, vq_arena());
 	queue->dboid = InvalidOid;
 	LWLockRelease(&queue->lock);

@@ -6,6 +6,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -17,7 +18,9 @@
 #include "rebuild.h"
 #include "roster.h"
 #include "session.h"
+#include "standing.h"
 #include "statement.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -65,48 +68,78 @@ name_queue(VqPlace *place)
 	return read_queue(place, &tenant) && memcmp(&current, &tenant, sizeof(tenant)) == 0;
 }
 
-void
-vq_get_session(FunctionCallInfo fcinfo, bool as_is_now, VqPlace *place)
+/* False if there is no such session in the current tenant. */
+static bool
+find_session(const pg_uuid_t *id, bool as_is_now, VqPlace *place)
 {
-	pg_uuid_t  *id;
 	bool		found;
 
-	if (PG_ARGISNULL(0))
-		vq_null_argument("session");
-	id = PG_GETARG_UUID_P(0);
-	place->by_table = RecoveryInProgress();
-	if (!place->by_table)
-		vq_ready();
 	if (place->by_table || as_is_now)
 		found = vq_fetch_session(id, NULL, &place->row);
 	else
 		found = vq_look_up_session(id, &place->row);
-	if (!found || !name_queue(place))
+	return found && name_queue(place);
+}
+
+/* Decide where to look. */
+static void
+choose_source(VqPlace *place)
+{
+	place->by_table = RecoveryInProgress();
+	if (!place->by_table)
+		vq_ready();
+}
+
+void
+vq_get_session(FunctionCallInfo fcinfo, bool as_is_now, VqPlace *place)
+{
+	pg_uuid_t  *id;
+
+	if (PG_ARGISNULL(0))
+		vq_null_argument("session");
+	id = PG_GETARG_UUID_P(0);
+	choose_source(place);
+	if (!find_session(id, as_is_now, place))
 		unknown_session(id);
 }
 
-static Datum
-look(FunctionCallInfo fcinfo, bool alive)
+static void
+look(FunctionCallInfo fcinfo, bool alive, VqPlace *place)
 {
-	VqPlace		place;
+	vq_get_session(fcinfo, false, place);
+	vq_locate(place, alive);
+}
 
-	vq_get_session(fcinfo, false, &place);
-	vq_locate(&place, alive);
-	return vq_place_datum(fcinfo, &place);
+void
+vq_poll(FunctionCallInfo fcinfo, VqPlace *place)
+{
+	look(fcinfo, true, place);
 }
 
 PG_FUNCTION_INFO_V1(vqueue_poll);
 Datum
 vqueue_poll(PG_FUNCTION_ARGS)
 {
-	return look(fcinfo, true);
+	VqPlace		place;
+
+	vq_poll(fcinfo, &place);
+	return vq_place_datum(fcinfo, &place);
+}
+
+void
+vq_status(FunctionCallInfo fcinfo, VqPlace *place)
+{
+	look(fcinfo, false, place);
 }
 
 PG_FUNCTION_INFO_V1(vqueue_status);
 Datum
 vqueue_status(PG_FUNCTION_ARGS)
 {
-	return look(fcinfo, false);
+	VqPlace		place;
+
+	vq_status(fcinfo, &place);
+	return vq_place_datum(fcinfo, &place);
 }
 
 static Datum
@@ -136,6 +169,38 @@ vqueue_position(PG_FUNCTION_ARGS)
 	return look_at_position(fcinfo, false);
 }
 
+/* Positions of many, in the order given: one unknown does not take the others their answer. */
+PG_FUNCTION_INFO_V1(vqueue_positions);
+Datum
+vqueue_positions(PG_FUNCTION_ARGS)
+{
+	ArrayType  *sessions;
+	Datum	   *ids;
+	bool	   *nulls;
+	int			n;
+	int			lower = 1;
+	VqPlace		place;
+
+	if (PG_ARGISNULL(0))
+		vq_null_argument("sessions");
+	sessions = PG_GETARG_ARRAYTYPE_P(0);
+	deconstruct_array(sessions, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, &nulls, &n);
+	if (n == 0)
+		PG_RETURN_ARRAYTYPE_P(construct_empty_array(INT8OID));
+	choose_source(&place);
+	for (int i = 0; i < n; i++)
+	{
+		int64		position = VQ_POSITION_NONE;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!nulls[i] && find_session(DatumGetUUIDP(ids[i]), false, &place))
+			position = vq_locate_position(&place, false);
+		nulls[i] = position < 0;
+		ids[i] = Int64GetDatum(position);
+	}
+	PG_RETURN_ARRAYTYPE_P(construct_md_array(ids, nulls, 1, &n, &lower, INT8OID, sizeof(int64), true, TYPALIGN_DOUBLE));
+}
+
 /* ---- positions of tickets ---- */
 
 static Datum
@@ -150,10 +215,19 @@ static int64
 position_in_memory(VqQueue *queue, const pg_uuid_t *queue_id, int64 ticket)
 {
 	int64		position = VQ_POSITION_NONE;
+	VqRow		row;
 
+	row.place_key = 0;
 	LWLockAcquire(&queue->lock, LW_SHARED);
+	if (!vq_knows_key(queue, ticket))
+	{
+		LWLockRelease(&queue->lock);
+		if (!vq_fetch_ticket(queue_id, ticket, NULL, &row))
+			return VQ_POSITION_NONE;
+		LWLockAcquire(&queue->lock, LW_SHARED);
+	}
 	if (vq_is_queue(queue, queue_id))
-		position = vq_position_in(queue, ticket);
+		position = vq_position_in(queue, ticket, row.place_key);
 	LWLockRelease(&queue->lock);
 	return position;
 }

@@ -18,6 +18,7 @@
 #include "datatype/timestamp.h"
 #include "lanes.h"
 #include "line.h"
+#include "order.h"
 #include "pacer.h"
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
@@ -53,6 +54,7 @@ typedef enum VqMethod
 	VQ_FIFO,
 	VQ_PASSTHROUGH,
 	VQ_REJECT,
+	VQ_RANDOM,
 	VQ_METHODS
 } VqMethod;
 
@@ -70,6 +72,7 @@ typedef struct VqSettings
 	int64		waiting_timeout;
 	int64		serving_timeout;
 	int64		claim_timeout;
+	int64		session_retention;
 	TimestampTz prequeue_at;
 	TimestampTz opens_at;
 	TimestampTz closes_at;
@@ -84,6 +87,25 @@ typedef struct VqRing
 	int64		second;			/* the latest second counted */
 	uint32		count[VQ_SECONDS];
 } VqRing;
+
+/* In which order the lanes stand; see standing.h.  Zeroed: by tickets. */
+typedef struct VqStanding
+{
+	bool		ordered;		/* order[] decides, and has everybody who has a bit in a lane */
+	int64		keyed;			/* of those the ones with a key other than 0 */
+	VqOrder		order[VQ_LANES];
+	uint32		drawn;			/* who were drawn, as far as that is known, which it is while one stands */
+	int64		first_drawn;	/* the first and the last of their tickets */
+	int64		last_drawn;
+	VqRef		map;			/* their tickets, rising, then the places */
+} VqStanding;
+
+typedef enum VqDraftState
+{
+	VQ_DRAFT_NONE,
+	VQ_DRAFT_LIVE,				/* follows every change, to take over when a draw commits */
+	VQ_DRAFT_SPENT				/* what was in force before; to be freed */
+} VqDraftState;
 
 /*
  * A queue.  Every field is read under lock shared and written under lock
@@ -109,11 +131,21 @@ typedef struct VqQueue
 	VqLanes		lanes;			/* whose turn it is, by what has committed */
 	VqLanes		lanes_ahead;	/* the same with what is being released; while taken[] is not all 0 */
 	int32		taken[VQ_LANES];	/* reserved for release from each lane, not committed */
+	VqStanding	standing;
+	VqStanding	draft;			/* made by the transaction that draws, which holds the queue's row */
+	VqDraftState draft_state;
+	int64		drawn_last;		/* the last ticket of the draw that was held, 0 without one */
+	int64		passed[VQ_LANES];	/* the greatest place_key let in while others stood */
 	int64		next_ticket;	/* the next to be issued */
 	int64		ceiling;		/* tickets up to here may be issued */
 
 	int64		due;			/* mono time when the worker looks at it next, or VQ_NEVER */
 	int64		reap_at;		/* mono time before which nobody's time is up; 0: not known */
+
+	int64		purge_at;		/* mono time before which no ended session is old enough; 0: not known */
+
+	TimestampTz recall_since;	/* changes since then may not have been told (recall.c); 0: all were */
+	uint64		recall_build;	/* the rebuild that loads them */
 
 	VqRing		released;		/* releases committed */
 	VqRing		departed;		/* slots given up */
@@ -126,6 +158,8 @@ typedef struct VqQueue
 	int64		retry_at;		/* mono time before which it is left alone */
 	int64		announced_at;	/* mono time of the last "moved" event */
 	char		last_error[VQ_ERROR_SIZE];
+	int64		purge_from;		/* no session that ended earlier is left, but for locked ones */
+	int64		purge_again;	/* mono time when to look for those from the start */
 } VqQueue;
 
 typedef enum VqLineState

@@ -44,7 +44,7 @@ static const struct
 		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID}
 	},
 	[VQ_END_SESSION] = {
-		"UPDATE vqueue.user_sessions SET status = $2, left_at = GREATEST($3, served_at, ready_at),"
+		"UPDATE vqueue.user_sessions SET status = $2, left_at = GREATEST($3, served_at, ready_at, extended_at),"
 		" reason = COALESCE($4, reason)"
 		" WHERE id " EQ " $1 AND left_at IS NULL AND ($5 OR status " EQ " 'serving') RETURNING *",
 		5, {UUIDOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, BOOLOID}
@@ -80,6 +80,60 @@ static const struct
 		" FOR UPDATE SKIP LOCKED) AS w"
 		" WHERE s.ctid " EQ " w.ctid",
 		6, {UUIDOID, INT8ARRAYOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+	/* From the index, in its order; ctids rather than a join, so that no plan can do worse. */
+	[VQ_PURGE_SESSIONS] = {
+		"WITH gone AS (DELETE FROM vqueue.user_sessions AS s"
+		" WHERE s.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"SELECT c.ctid FROM vqueue.user_sessions AS c"
+		" WHERE c.queue_id " EQ " $1 AND c.left_at OPERATOR(pg_catalog.>=) $2"
+		" AND c.left_at OPERATOR(pg_catalog.<) (SELECT $3 OPERATOR(pg_catalog.-) q.session_retention"
+		" FROM vqueue.queues AS q WHERE q.id " EQ " $1 AND q.session_retention OPERATOR(pg_catalog.>) '0')"
+		" AND NOT vqueue._untold($1, c.ticket)"
+		" ORDER BY c.left_at LIMIT $4 FOR UPDATE OF c SKIP LOCKED))"
+		" RETURNING s.left_at) SELECT pg_catalog.count(*), pg_catalog.max(g.left_at) FROM gone AS g",
+		4, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID}
+	},
+	[VQ_INSERT_EVENT] = {
+		"INSERT INTO vqueue.events (seq, queue_id, at, event, payload) VALUES ($1, $2, $3, $4, $5::pg_catalog.jsonb)",
+		5, {INT8OID, UUIDOID, TIMESTAMPTZOID, TEXTOID, TEXTOID}
+	},
+	[VQ_INSERT_MARK] = {
+		"INSERT INTO vqueue.event_marks (queue_id, state) VALUES ($1, $2) ON CONFLICT (queue_id) DO NOTHING",
+		2, {UUIDOID, TEXTOID}
+	},
+	[VQ_MARK_STATE] = {
+		"UPDATE vqueue.event_marks AS m SET state = $2"
+		" FROM (SELECT c.ctid FROM vqueue.event_marks AS c WHERE c.queue_id " EQ " $1 FOR UPDATE SKIP LOCKED) AS w"
+		" WHERE m.ctid " EQ " w.ctid",
+		2, {UUIDOID, TEXTOID}
+	},
+	/* The newest stays: by it the next server knows what was told. */
+	[VQ_TRIM_EVENTS] = {
+		"WITH gone AS (DELETE FROM vqueue.events AS e"
+		" WHERE e.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"SELECT o.ctid FROM vqueue.events AS o WHERE o.seq OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"SELECT c.seq FROM (SELECT f.at, f.seq FROM vqueue.events AS f WHERE f.seq OPERATOR(pg_catalog.>) $1"
+		" ORDER BY f.seq LIMIT $3) AS c WHERE c.at OPERATOR(pg_catalog.<) $2"
+		" AND ($4 OR c.seq OPERATOR(pg_catalog.<) (SELECT pg_catalog.max(l.seq) FROM vqueue.events AS l))))"
+		" FOR UPDATE OF o SKIP LOCKED))"
+		" RETURNING e.queue_id, e.seq),"
+		" marked AS (UPDATE vqueue.event_marks AS m SET trimmed = GREATEST(m.trimmed, g.seq)"
+		" FROM (SELECT n.queue_id, pg_catalog.max(n.seq) AS seq FROM gone AS n GROUP BY n.queue_id) AS g"
+		" WHERE m.queue_id " EQ " g.queue_id)"
+		" SELECT pg_catalog.count(*), pg_catalog.max(g.seq) FROM gone AS g",
+		4, {INT8OID, TIMESTAMPTZOID, INT4OID, BOOLOID}
+	},
+	[VQ_RECALL_EVENTS] = {
+		"SELECT e.event, (s.session OPERATOR(pg_catalog.->>) 'ticket')::pg_catalog.int8, e.at"
+		" FROM vqueue.events AS e, LATERAL pg_catalog.jsonb_array_elements("
+		"CASE WHEN e.event OPERATOR(pg_catalog.<>) 'state' THEN e.payload OPERATOR(pg_catalog.->) 'sessions' END) AS s (session)"
+		" WHERE e.queue_id " EQ " $1 AND e.seq OPERATOR(pg_catalog.>=) $2",
+		2, {UUIDOID, INT8OID}
+	},
+	[VQ_RECALL_STATE] = {
+		"SELECT m.state FROM vqueue.event_marks AS m WHERE m.queue_id " EQ " $1",
+		1, {UUIDOID}
 	},
 	[VQ_MOVE_STATE] = {
 		"UPDATE vqueue.queues AS q SET"

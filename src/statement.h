@@ -20,6 +20,14 @@ typedef enum VqStatement
 	VQ_READMIT_SESSION,			/* back into the line */
 	VQ_MOVE_SESSION,			/* a waiting one, to another lane */
 	VQ_END_SILENT,				/* many whose time is up, past locked rows */
+	VQ_PURGE_SESSIONS,			/* a batch of ended ones, past locked rows; returns how many and the
+								 * latest end among them */
+	VQ_INSERT_EVENT,			/* into the log */
+	VQ_INSERT_MARK,				/* of a new queue's log */
+	VQ_MARK_STATE,				/* the state last told */
+	VQ_TRIM_EVENTS,				/* a batch of old ones; returns how many and the last seq */
+	VQ_RECALL_EVENTS,			/* what the log says of sessions: kind, ticket, at */
+	VQ_RECALL_STATE,			/* the state last told */
 	VQ_MOVE_STATE,				/* a queue's, by the clock, unless its row is locked */
 	VQ_RELEASE_SESSIONS,		/* waiting to serving, past locked rows; returns id, user_id,
 								 * ticket */

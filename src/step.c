@@ -16,6 +16,7 @@
 #include "session.h"
 #include "statement.h"
 #include "utils/builtins.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #define MAX_REASON 1000
@@ -31,6 +32,7 @@ typedef struct Step
 	Datum		values[MAX_VALUES];
 	const char *nulls;			/* as SPI has them */
 	int			time_at;		/* of the values the one that is the present time; 0: none */
+	bool		revives;		/* may meet another live session of its user */
 } Step;
 
 static void
@@ -87,29 +89,75 @@ try_step(Step *step, VqRow *row, TimestampTz now)
 	return n > 0;
 }
 
-static Datum
-take_step(FunctionCallInfo fcinfo, Step *step)
+/*
+ * The same, where the unique index of live sessions may object: false as well if
+ * its user has joined anew, which a look at the tables then tells.  Who is just
+ * about to join is waited for by the index.
+ */
+static bool
+try_revival(Step *step, VqRow *row, TimestampTz now)
 {
-	VqPlace		place;
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool taken = false;
 
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		taken = try_step(step, row, now);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+			ReThrowError(error);
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	return taken;
+}
+
+static void
+take_step(FunctionCallInfo fcinfo, Step *step, VqPlace *place)
+{
 	PreventCommandIfReadOnly(step->function);
 	for (int tries = 0;; tries++)
 	{
 		TimestampTz now = GetCurrentTimestamp();
 
 		CHECK_FOR_INTERRUPTS();
-		vq_get_session(fcinfo, true, &place);
-		if (!step->wanted(&place.row) || try_step(step, &place.row, now))
+		vq_get_session(fcinfo, true, place);
+		if (!step->wanted(&place->row) ||
+			(step->revives ? try_revival(step, &place->row, now) : try_step(step, &place->row, now)))
 			break;
 
 		/* A transaction with one snapshot may never get to see the row as it is. */
 		if (IsolationUsesXactSnapshot() && tries > 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("could not serialize access to session \"%s\"", vq_uuid_text(&place.row.id)),
+					 errmsg("could not serialize access to session \"%s\"", vq_uuid_text(&place->row.id)),
 					 errhint("Run the transaction again.")));
 	}
-	vq_locate(&place, false);
+	vq_locate(place, false);
+}
+
+static Datum
+step_datum(FunctionCallInfo fcinfo, Step *step)
+{
+	VqPlace		place;
+
+	take_step(fcinfo, step, &place);
 	return vq_place_datum(fcinfo, &place);
 }
 
@@ -151,8 +199,8 @@ wants_completion(const VqRow *row)
 	return wants_end(row);
 }
 
-static Datum
-end_session(FunctionCallInfo fcinfo, const char *function, VqStatus status, Datum reason)
+static void
+end_session(FunctionCallInfo fcinfo, const char *function, VqStatus status, Datum reason, VqPlace *place)
 {
 	Step		step = {function, wants_end, VQ_END_SESSION};
 
@@ -163,28 +211,49 @@ end_session(FunctionCallInfo fcinfo, const char *function, VqStatus status, Datu
 	step.values[3] = reason;
 	step.values[4] = BoolGetDatum(status != VQ_COMPLETED);
 	step.nulls = reason == (Datum) 0 ? "   n " : NULL;
-	return take_step(fcinfo, &step);
+	take_step(fcinfo, &step, place);
+}
+
+void
+vq_leave(FunctionCallInfo fcinfo, VqPlace *place)
+{
+	end_session(fcinfo, "vqueue.leave()", VQ_LEFT, (Datum) 0, place);
 }
 
 PG_FUNCTION_INFO_V1(vqueue_leave);
 Datum
 vqueue_leave(PG_FUNCTION_ARGS)
 {
-	return end_session(fcinfo, "vqueue.leave()", VQ_LEFT, (Datum) 0);
+	VqPlace		place;
+
+	vq_leave(fcinfo, &place);
+	return vq_place_datum(fcinfo, &place);
+}
+
+void
+vq_complete(FunctionCallInfo fcinfo, VqPlace *place)
+{
+	end_session(fcinfo, "vqueue.complete()", VQ_COMPLETED, (Datum) 0, place);
 }
 
 PG_FUNCTION_INFO_V1(vqueue_complete);
 Datum
 vqueue_complete(PG_FUNCTION_ARGS)
 {
-	return end_session(fcinfo, "vqueue.complete()", VQ_COMPLETED, (Datum) 0);
+	VqPlace		place;
+
+	vq_complete(fcinfo, &place);
+	return vq_place_datum(fcinfo, &place);
 }
 
 PG_FUNCTION_INFO_V1(vqueue_remove);
 Datum
 vqueue_remove(PG_FUNCTION_ARGS)
 {
-	return end_session(fcinfo, "vqueue.remove()", VQ_REMOVED, reason_argument(fcinfo, 1));
+	VqPlace		place;
+
+	end_session(fcinfo, "vqueue.remove()", VQ_REMOVED, reason_argument(fcinfo, 1), &place);
+	return vq_place_datum(fcinfo, &place);
 }
 
 /* ---- the slot ---- */
@@ -199,14 +268,23 @@ wants_claim(const VqRow *row)
 	return row->status == VQ_IS_READY;
 }
 
-PG_FUNCTION_INFO_V1(vqueue_claim);
-Datum
-vqueue_claim(PG_FUNCTION_ARGS)
+void
+vq_claim(FunctionCallInfo fcinfo, VqPlace *place)
 {
 	Step		step = {"vqueue.claim()", wants_claim, VQ_CLAIM_SESSION};
 
 	step.time_at = 1;
-	return take_step(fcinfo, &step);
+	take_step(fcinfo, &step, place);
+}
+
+PG_FUNCTION_INFO_V1(vqueue_claim);
+Datum
+vqueue_claim(PG_FUNCTION_ARGS)
+{
+	VqPlace		place;
+
+	vq_claim(fcinfo, &place);
+	return vq_place_datum(fcinfo, &place);
 }
 
 static bool
@@ -226,7 +304,7 @@ vqueue_extend(PG_FUNCTION_ARGS)
 	Step		step = {"vqueue.extend()", wants_extension, VQ_EXTEND_SESSION};
 
 	step.time_at = 1;
-	return take_step(fcinfo, &step);
+	return step_datum(fcinfo, &step);
 }
 
 /* ---- the line ---- */
@@ -256,7 +334,8 @@ vqueue_readmit(PG_FUNCTION_ARGS)
 
 	step.values[1] = reason_argument(fcinfo, 1);
 	step.nulls = step.values[1] == (Datum) 0 ? " n" : NULL;
-	return take_step(fcinfo, &step);
+	step.revives = true;
+	return step_datum(fcinfo, &step);
 }
 
 static bool
@@ -276,5 +355,5 @@ vqueue_set_priority(PG_FUNCTION_ARGS)
 	Step		step = {"vqueue.set_priority()", wants_move, VQ_MOVE_SESSION};
 
 	step.values[1] = CStringGetTextDatum(vq_lane_names[vq_lane_argument(fcinfo, 1)]);
-	return take_step(fcinfo, &step);
+	return step_datum(fcinfo, &step);
 }

@@ -26,9 +26,11 @@
 
 static const char *const relation_names[VQ_RELATIONS] = {
 	"tenants", "queues", "ticket_ceilings", "user_sessions", "secrets",
+	"events", "event_marks",
 	"secrets_pkey", "tenants_pkey", "tenants_name_key",
 	"queues_pkey", "queues_tenant_id_name_key",
-	"user_sessions_pkey", "user_sessions_queue_id_ticket_key", "user_sessions_live_key"
+	"user_sessions_pkey", "user_sessions_queue_id_ticket_key", "user_sessions_live_key", "user_sessions_left_key",
+	"events_pkey", "events_queue_id_seq_key"
 };
 
 const char *const vq_status_names[VQ_STATUSES] = {
@@ -42,7 +44,7 @@ const char *const vq_lane_names[VQ_LANES] = {"vip", "high", "normal", "low"};
 static const char *const state_names[] = {"closed", "paused", "draining", "open"};
 
 /* In the order of VqMethod's values. */
-static const char *const method_names[VQ_METHODS] = {"fifo", "passthrough", "reject"};
+static const char *const method_names[VQ_METHODS] = {"fifo", "passthrough", "reject", "random"};
 
 static Oid	relation_oids[VQ_RELATIONS];
 static Oid	owner = InvalidOid;
@@ -293,6 +295,7 @@ vq_read_settings(HeapTuple tuple, TupleDesc desc, VqSettings *settings)
 	settings->waiting_timeout = read_interval(tuple, desc, Anum_queues_waiting_timeout);
 	settings->serving_timeout = read_interval(tuple, desc, Anum_queues_serving_timeout);
 	settings->claim_timeout = read_interval(tuple, desc, Anum_queues_claim_timeout);
+	settings->session_retention = read_interval(tuple, desc, Anum_queues_session_retention);
 	settings->prequeue_at = read_time(tuple, desc, Anum_queues_prequeue_at);
 	settings->opens_at = read_time(tuple, desc, Anum_queues_opens_at);
 	settings->closes_at = read_time(tuple, desc, Anum_queues_closes_at);
@@ -433,6 +436,75 @@ vq_fetch_last_ticket(const pg_uuid_t *queue_id, Snapshot snapshot)
 	index_close(index, NoLock);
 	table_close(rel, NoLock);
 	return ticket;
+}
+
+TimestampTz
+vq_fetch_first_left(const pg_uuid_t *queue_id, TimestampTz from)
+{
+	Relation	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);
+	Relation	index = index_open(vq_relation(VQ_SESSIONS_LEFT), AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	TimestampTz left_at = DT_NOEND;
+
+	key_uuid(&keys[0], Anum_sessions_queue_id, queue_id);
+	ScanKeyInit(&keys[1], Anum_sessions_left_at, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
+				TimestampTzGetDatum(from));
+	scan = systable_beginscan_ordered(rel, index, GetActiveSnapshot(), 2, keys);
+	tuple = systable_getnext_ordered(scan, ForwardScanDirection);
+	if (tuple != NULL)
+		left_at = DatumGetTimestampTz(get_attribute(tuple, RelationGetDescr(rel), Anum_sessions_left_at));
+	systable_endscan_ordered(scan);
+	index_close(index, NoLock);
+	table_close(rel, NoLock);
+	return left_at;
+}
+
+void
+vq_scan_ended(const pg_uuid_t *queue_id, TimestampTz since, Snapshot snapshot,
+			  VqEndedCallback callback, void *arg)
+{
+	Relation	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	VqRow		row;
+
+	key_uuid(&keys[0], Anum_sessions_queue_id, queue_id);
+	ScanKeyInit(&keys[1], Anum_sessions_left_at, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
+				TimestampTzGetDatum(since));
+	scan = systable_beginscan(rel, vq_relation(VQ_SESSIONS_LEFT), true, snapshot, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		vq_read_row(tuple, RelationGetDescr(rel), &row);
+		callback(&row, arg);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+bool
+vq_fetch_last_event(int64 *seq, TimestampTz *at)
+{
+	Relation	rel = table_open(vq_relation(VQ_EVENTS), AccessShareLock);
+	Relation	index = index_open(vq_relation(VQ_EVENTS_PKEY), AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SysScanDesc scan = systable_beginscan_ordered(rel, index, snapshot, 0, NULL);
+	HeapTuple	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
+	bool		found = tuple != NULL;
+
+	if (found)
+	{
+		*seq = DatumGetInt64(get_attribute(tuple, RelationGetDescr(rel), Anum_events_seq));
+		*at = DatumGetTimestampTz(get_attribute(tuple, RelationGetDescr(rel), Anum_events_at));
+	}
+	systable_endscan_ordered(scan);
+	UnregisterSnapshot(snapshot);
+	index_close(index, NoLock);
+	table_close(rel, NoLock);
+	return found;
 }
 
 bool

@@ -21,6 +21,8 @@ typedef enum VqRelation
 	VQ_CEILINGS,
 	VQ_SESSIONS,
 	VQ_SECRETS,
+	VQ_EVENTS,
+	VQ_MARKS,
 	VQ_SECRETS_PKEY,
 	VQ_TENANTS_PKEY,
 	VQ_TENANTS_NAME,
@@ -29,6 +31,9 @@ typedef enum VqRelation
 	VQ_SESSIONS_PKEY,
 	VQ_SESSIONS_TICKET,
 	VQ_SESSIONS_LIVE,
+	VQ_SESSIONS_LEFT,
+	VQ_EVENTS_PKEY,
+	VQ_EVENTS_QUEUE,
 	VQ_RELATIONS
 } VqRelation;
 
@@ -56,9 +61,16 @@ enum
 	Anum_queues_state = 17,
 	Anum_queues_version = 19,
 	Anum_queues_updated_at = 21,
+	Anum_queues_session_retention = 22,
 
 	Anum_ceilings_queue_id = 1,
 	Anum_ceilings_ceiling = 2,
+
+	Anum_events_seq = 1,
+	Anum_events_queue_id,
+	Anum_events_at,
+	Anum_events_event,
+	Anum_events_payload,
 
 	Anum_secrets_name = 1,
 	Anum_secrets_value = 3,
@@ -176,6 +188,17 @@ extern bool vq_fetch_live(const pg_uuid_t *queue_id, const pg_uuid_t *user_id,
  * there is one; false if there is none.
  */
 extern bool vq_await_live(const pg_uuid_t *queue_id, const pg_uuid_t *user_id);
+
+/* The latest event of the log, by the latest snapshot; false if it is empty. */
+extern bool vq_fetch_last_event(int64 *seq, TimestampTz *at);
+
+/* Call back for each row of a queue that ended since a moment. */
+typedef void (*VqEndedCallback) (const VqRow *row, void *arg);
+extern void vq_scan_ended(const pg_uuid_t *queue_id, TimestampTz since, Snapshot snapshot,
+						  VqEndedCallback callback, void *arg);
+
+/* When the first of a queue's ended sessions ended, but for those before a moment; DT_NOEND if there is none. */
+extern TimestampTz vq_fetch_first_left(const pg_uuid_t *queue_id, TimestampTz from);
 
 /* The highest ticket of a queue's rows, finished ones too; 0 if it has none. */
 extern int64 vq_fetch_last_ticket(const pg_uuid_t *queue_id, Snapshot snapshot);

@@ -16,6 +16,7 @@
 #include "rebuild.h"
 #include "reserve.h"
 #include "roster.h"
+#include "standing.h"
 #include "statement.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -147,16 +148,13 @@ check_identity(const VqRow *old, const VqRow *new)
 
 /* A changed status brings its times along where they were not given. */
 static HeapTuple
-give_times(HeapTuple tuple, TupleDesc desc, const VqRow *old)
+give_times(HeapTuple tuple, TupleDesc desc, const VqRow *old, VqRow new)
 {
 	int			attnums[4] = {Anum_sessions_served_at, Anum_sessions_left_at,
 	Anum_sessions_ready_at, Anum_sessions_extended_at};
 	Datum		values[4];
 	bool		nulls[4];
-	VqRow		new;
 
-	vq_read_row(tuple, desc, &new);
-	check_identity(old, &new);
 	if (old->status == new.status)
 		return tuple;
 	if (new.status == VQ_WAITING)
@@ -183,6 +181,26 @@ give_times(HeapTuple tuple, TupleDesc desc, const VqRow *old)
 	nulls[2] = new.ready_at == 0;
 	nulls[3] = new.extended_at == 0;
 	return heap_modify_tuple_by_cols(tuple, desc, 4, attnums, values, nulls);
+}
+
+/* Who waits in another lane now is a newcomer there, unless the place was given by hand. */
+static HeapTuple
+give_place(HeapTuple tuple, TupleDesc desc, const VqRow *old, VqRow new)
+{
+	int			attnum = Anum_sessions_place_key;
+	Datum		value;
+	bool		isnull;
+	VqQueue    *queue;
+
+	if (is_replica() || new.status != VQ_WAITING || new.lane == old->lane ||
+		new.place_key != old->place_key || (queue = vq_find_queue(&new.queue_id)) == NULL)
+		return tuple;
+	new.place_key = vq_place_newcomer(queue, &new.queue_id, new.lane);
+	if (new.place_key == old->place_key)
+		return tuple;
+	value = Int64GetDatum(new.place_key);
+	isnull = new.place_key == 0;
+	return heap_modify_tuple_by_cols(tuple, desc, 1, &attnum, &value, &isnull);
 }
 
 /* ---- what a session may be ---- */
@@ -248,6 +266,10 @@ check_row(const VqRow *row)
 		violation("ticket of a session is out of range",
 				  "Tickets are numbered from 1, and none is above 2 to the power of 60.",
 				  "Leave the ticket null to have one issued.");
+	if (row->place_key < 0 || row->place_key > VQ_MAX_KEY)
+		violation("place_key of a session is out of range",
+				  "It is null, or from 1 to 2 to the power of 62.",
+				  "Leave it null.");
 	if (vq_is_live(row) != (row->left_at == 0))
 		violation("left_at of a session does not fit its status",
 				  "It is there exactly if the session has ended.",
@@ -290,7 +312,9 @@ vqueue_session_before(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = row_trigger_data(fcinfo, VQ_SESSIONS);
 	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	HeapTuple	tuple;
 	VqRow		old;
+	VqRow		new;
 
 	/* Now, as it may have to build, which a transaction that has written cannot. */
 	vq_ready();
@@ -302,30 +326,40 @@ vqueue_session_before(PG_FUNCTION_ARGS)
 	if (!is_readable(data->tg_newtuple, desc))
 		return PointerGetDatum(data->tg_newtuple);
 	vq_read_row(data->tg_trigtuple, desc, &old);
-	return PointerGetDatum(give_times(data->tg_newtuple, desc, &old));
+	vq_read_row(data->tg_newtuple, desc, &new);
+	check_identity(&old, &new);
+	tuple = give_times(data->tg_newtuple, desc, &old, new);
+	return PointerGetDatum(give_place(tuple, desc, &old, new));
 }
 
 /*
- * Note the step of a session from one kind of bit (-1: none) to another.  True
- * if a token was taken for it here.
+ * Note the step of a session from what its row was, NULL for none, to what it
+ * is.  True if a token was taken for it here.
  */
 static bool
-note_step(VqQueue *queue, const VqRow *row, int old_kind, int new_kind, bool inserted)
+note_step(VqQueue *queue, const VqRow *old, const VqRow *row)
 {
+	int			old_kind = old != NULL ? vq_row_kind(old) : -1;
+	int			new_kind = vq_row_kind(row);
+	bool		inserted = old == NULL;
 	int			flags = 0;
 	bool		paid = false;
 
 	if (old_kind == new_kind)
+	{
+		/* A place given by hand, or where the row comes from: memory has the old one. */
+		if (old_kind >= 0 && old_kind < VQ_LANES && old->place_key != row->place_key)
+			vq_note_stale();
 		return false;
+	}
 	if (new_kind == VQ_INSIDE && !inserted)
 		flags = is_replica() ? VQ_ANNOUNCE | VQ_LET_IN : VQ_PAID | VQ_ANNOUNCE | VQ_LET_IN;
 	if (row->status == VQ_IS_READY)
 		flags |= VQ_CALL;
 	if (new_kind >= 0)
-		paid = vq_note_add(queue, &row->queue_id, new_kind, row->ticket, &row->tid, flags,
-						   !inserted && !is_replica()) || (flags & VQ_PAID);
+		paid = vq_note_add(queue, row, new_kind, flags, !inserted && !is_replica()) || (flags & VQ_PAID);
 	if (old_kind >= 0)
-		vq_note_remove(queue, old_kind, row->ticket,
+		vq_note_remove(queue, old, old_kind,
 					   new_kind < 0 ? VQ_ANNOUNCE : new_kind == VQ_INSIDE ? VQ_TAKEN : 0);
 	return paid;
 }
@@ -338,9 +372,9 @@ note_claim(VqQueue *queue, const VqRow *old, const VqRow *new)
 		(old->status == new->status && old->extended_at == new->extended_at))
 		return;
 	if (new->status == VQ_IS_READY)
-		(void) vq_note_add(queue, &new->queue_id, VQ_CALLED, new->ticket, &new->tid, 0, false);
+		(void) vq_note_add(queue, new, VQ_CALLED, 0, false);
 	else
-		vq_note_remove(queue, VQ_CALLED, new->ticket, 0);
+		vq_note_remove(queue, new, VQ_CALLED, 0);
 }
 
 PG_FUNCTION_INFO_V1(vqueue_session_after);
@@ -361,7 +395,7 @@ vqueue_session_after(PG_FUNCTION_ARGS)
 			return PointerGetDatum(NULL);
 		if (!vq_is_live(&row))
 			vq_note_ticket(queue, row.ticket);
-		else if (note_step(queue, &row, -1, vq_row_kind(&row), true))
+		else if (note_step(queue, NULL, &row))
 			return PointerGetDatum(NULL);
 		if (vq_let_in_at(&row) != 0)
 			vq_note_let_in(queue, &row.queue_id, vq_let_in_at(&row));
@@ -381,13 +415,13 @@ vqueue_session_after(PG_FUNCTION_ARGS)
 	}
 	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
 	{
-		note_step(queue, &new, vq_row_kind(&row), vq_row_kind(&new), false);
+		note_step(queue, &row, &new);
 		note_claim(queue, &row, &new);
 		if (is_replica() && vq_let_in_at(&new) != 0 && vq_let_in_at(&new) != vq_let_in_at(&row))
 			vq_note_let_in(queue, &row.queue_id, vq_let_in_at(&new));
 	}
 	else if (vq_is_live(&row))
-		vq_note_remove(queue, vq_row_kind(&row), row.ticket, 0);
+		vq_note_remove(queue, &row, vq_row_kind(&row), 0);
 	return PointerGetDatum(NULL);
 }
 
@@ -439,6 +473,17 @@ vqueue_queue_before(PG_FUNCTION_ARGS)
 	return PointerGetDatum(heap_modify_tuple_by_cols(data->tg_newtuple, desc, 2, attnums, values, nulls));
 }
 
+/* Events begin from the state that a queue is made in, which none tells. */
+static void
+insert_mark(const pg_uuid_t *id, VqState state)
+{
+	Datum		values[2] = {UUIDPGetDatum(id), CStringGetTextDatum(vq_state_name(state))};
+	VqCaller	caller;
+
+	vq_execute(VQ_INSERT_MARK, values, NULL, &caller);
+	vq_executed(&caller);
+}
+
 PG_FUNCTION_INFO_V1(vqueue_queue_after);
 Datum
 vqueue_queue_after(PG_FUNCTION_ARGS)
@@ -464,6 +509,7 @@ vqueue_queue_after(PG_FUNCTION_ARGS)
 			vq_note_stale();
 		}
 		vq_write_ceiling(&id, VQ_CEILING_STEP);
+		insert_mark(&id, settings.state);
 		return PointerGetDatum(NULL);
 	}
 	queue = vq_find_queue(&id);

@@ -11,6 +11,8 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "place.h"
+#include "purge.h"
+#include "recall.h"
 #include "reaper.h"
 #include "release.h"
 #include "roster.h"
@@ -110,22 +112,33 @@ visit_silent(VqVisit *visit, const VqSettings *settings)
 
 /* ---- events ---- */
 
-static int
-collect(VqQueue *queue, VqKind kind, int64 **tickets)
+/*
+ * Collect whom to tell of: those let in by joins and by hand, and those who have
+ * ended.  Both at once, for of nobody the end is told before the release: whose
+ * release is yet to be told after this has its end told later still.
+ */
+static void
+collect_news(VqVisit *visit)
 {
-	int			n;
+	VqQueue    *queue = visit->queue;
+	int			released;
+	int			ended;
 
 	LWLockAcquire(&queue->lock, LW_SHARED);
-	n = Min(queue->line.count[kind], MAX_TOLD);
+	released = Min(queue->line.count[VQ_RELEASED], MAX_TOLD);
+	ended = Min(queue->line.count[VQ_ENDED], MAX_TOLD);
 	LWLockRelease(&queue->lock);
-	*tickets = NULL;
-	if (n == 0)
-		return 0;
-	*tickets = palloc(n * sizeof(int64));
+	if (released == 0 && ended == 0)
+		return;
+	visit->told_released = palloc(Max(released, 1) * sizeof(int64));
+	visit->told_ended = palloc(Max(ended, 1) * sizeof(int64));
 	LWLockAcquire(&queue->lock, LW_SHARED);
-	n = vq_line_collect(&queue->line, vq_arena(), kind, 1, *tickets, n);
+	visit->n_told_released = released == 0 ? 0 :
+		vq_line_collect(&queue->line, vq_arena(), VQ_RELEASED, 1, visit->told_released, released);
+	if (ended > 0 && queue->line.count[VQ_RELEASED] == visit->n_told_released)
+		visit->n_told_ended =
+			vq_line_collect(&queue->line, vq_arena(), VQ_ENDED, 1, visit->told_ended, ended);
 	LWLockRelease(&queue->lock);
-	return n;
 }
 
 /*
@@ -139,7 +152,7 @@ visit_released(VqVisit *visit, const VqSettings *settings)
 	int			found = 0;
 	int			n;
 
-	n = visit->n_told_released = collect(visit->queue, VQ_RELEASED, &visit->told_released);
+	n = visit->n_told_released;
 	if (n == 0)
 		return;
 	released = palloc(n * sizeof(VqReleased));
@@ -151,6 +164,7 @@ visit_released(VqVisit *visit, const VqSettings *settings)
 			continue;			/* deleted by hand */
 		released[found].id = row.id;
 		released[found].user_id = row.user_id;
+		released[found].at = vq_let_in_at(&row);
 		released[found++].ticket = row.ticket;
 	}
 	vq_tell_released(&visit->id, settings, released, found);
@@ -164,7 +178,7 @@ visit_ended(VqVisit *visit, const VqSettings *settings)
 	int			found = 0;
 	int			n;
 
-	n = visit->n_told_ended = collect(visit->queue, VQ_ENDED, &visit->told_ended);
+	n = visit->n_told_ended;
 	if (n == 0)
 		return;
 	rows = palloc(n * sizeof(VqRow));
@@ -216,14 +230,19 @@ vq_make_visit(VqVisit *visit)
 {
 	VqQueue    *queue = visit->queue;
 	VqSettings	settings;
+	bool		recall;
 
 	LWLockAcquire(&queue->lock, LW_SHARED);
 	settings = queue->settings;
+	recall = queue->recall_since != 0;
 	LWLockRelease(&queue->lock);
+	if (recall)
+		vq_recall(queue, &visit->id);
 
 	/* What was let in earlier is told earlier. */
 	visit_ceiling(visit);
 	visit_clock(visit, &settings);
+	collect_news(visit);
 	visit_released(visit, &settings);
 	visit_releases(visit, &settings);
 	visit_silent(visit, &settings);
@@ -264,6 +283,12 @@ vq_end_visit(VqVisit *visit)
 	 * their commit will call us, or locked, which we have to look at again.
 	 */
 	queue->reap_at = Min(queue->reap_at, visit->reap_at);
+	if (vq_purge_due(queue) <= now.mono)
+	{
+		/* Not here: it is a chore, with a transaction of its own. */
+		visit->purge = true;
+		queue->purge_at = VQ_NEVER;
+	}
 	due = vq_next_due(queue, now, !stuck);
 	if (visit->passed > 0)
 		due = Min(due, now.mono + LOCKED_DELAY);

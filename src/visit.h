@@ -30,6 +30,7 @@ typedef struct VqVisit
 	int			n_told_ended;
 	bool		told_state;
 	bool		told_moved;
+	bool		purge;			/* sessions may be old enough to be deleted */
 } VqVisit;
 
 /*

@@ -8,6 +8,7 @@
 #include "guc.h"
 #include "miscadmin.h"
 #include "pending.h"
+#include "scan.h"
 #include "shmem.h"
 #include "worker.h"
 
@@ -28,5 +29,6 @@ _PG_init(void)
 	vq_shmem_init();
 	vq_pending_init();
 	vq_ddl_init();
+	vq_scan_init();
 	vq_launcher_init();
 }

@@ -11,6 +11,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "chore.h"
 #include "commands/async.h"
 #include "due.h"
 #include "executor/spi.h"
@@ -32,6 +33,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "visit.h"
+#include "work.h"
 #include "worker.h"
 
 /* Queues that one transaction visits at the most. */
@@ -151,40 +153,18 @@ take_all(void)
 	VqQueue   **queues = vq_list_queues(db, &n);
 
 	forget_dues();
+	vq_begin_chores();
 	for (int i = 0; i < n; i++)
+	{
+		LWLockAcquire(&queues[i]->lock, LW_EXCLUSIVE);
+		queues[i]->purge_at = 0;
+		LWLockRelease(&queues[i]->lock);
 		set_due(queues[i], 0);
+	}
 	pfree(queues);
 }
 
 /* ---- transactions ---- */
-
-static void
-begin_transaction(void)
-{
-	SetCurrentStatementStartTimestamp();
-	pgstat_report_activity(STATE_RUNNING, "visiting queues");
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-}
-
-static void
-end_transaction(void)
-{
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	pgstat_report_stat(false);
-	pgstat_report_activity(STATE_IDLE, NULL);
-}
-
-/* Lock what a round uses, without waiting; false if somebody else has it. */
-static bool
-lock_tables(void)
-{
-	return ConditionalLockRelationOid(vq_relation(VQ_SESSIONS), RowExclusiveLock) &&
-		ConditionalLockRelationOid(vq_relation(VQ_CEILINGS), RowExclusiveLock) &&
-		ConditionalLockRelationOid(vq_relation(VQ_QUEUES), AccessShareLock) &&
-		ConditionalLockRelationOid(vq_relation(VQ_TENANTS), AccessShareLock);
-}
 
 /* Whether the extension is (still) here. */
 static bool
@@ -220,9 +200,9 @@ try_visits(VqVisit *visits, int n, int *failed, char **message)
 	*failed = -1;
 	PG_TRY();
 	{
-		begin_transaction();
+		vq_begin_work("visiting queues");
 		MemoryContextSwitchTo(round_context);
-		if (vq_installed() && lock_tables())
+		if (vq_installed() && vq_lock_tables())
 		{
 			for (int i = 0; i < n; i++)
 			{
@@ -233,22 +213,17 @@ try_visits(VqVisit *visits, int n, int *failed, char **message)
 		}
 		else
 			end = ROUND_LOCKED;
-		end_transaction();
+		vq_end_work();
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		int			code;
 
-		MemoryContextSwitchTo(round_context);
-		error = CopyErrorData();
-		FlushErrorState();
-		AbortCurrentTransaction();
-		pgstat_report_activity(STATE_IDLE, NULL);
-		*message = error->message ? error->message : "unknown error";
+		*message = vq_abort_work(round_context, &code);
 		end = pg_atomic_read_u32(&db->line_state) != VQ_READY ? ROUND_STALE : ROUND_FAILED;
 
 		/* Whoever cancels the worker does not mean the queue it is at. */
-		if (error->sqlerrcode != ERRCODE_QUERY_CANCELED)
+		if (code != ERRCODE_QUERY_CANCELED)
 			*failed = at;
 	}
 	PG_END_TRY();
@@ -308,6 +283,8 @@ make_visits(VqVisit *visits, int n)
 				vq_undo_visit(&visits[i]);
 			set_due(visits[i].queue, end == ROUND_DONE ? vq_end_visit(&visits[i]) :
 					vq_now().mono + RETRY_DELAY);
+			if (visits[i].purge)
+				vq_add_chore(visits[i].queue, &visits[i].id);
 		}
 		return;
 	}
@@ -376,6 +353,26 @@ visit_due_queues(void)
 	MemoryContextReset(round_context);
 }
 
+/*
+ * One of the things that nobody waits for, such as the deletion of old rows.
+ * It is done between visits, not instead of one that is due.
+ */
+static void
+do_chore(void)
+{
+	VqQueue    *queue = vq_do_chore();
+
+	if (queue != NULL)
+	{
+		int64		due;
+
+		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+		due = queue->due = Min(queue->due, vq_next_due(queue, vq_now(), false));
+		LWLockRelease(&queue->lock);
+		set_due(queue, due);
+	}
+}
+
 /* ---- life ---- */
 
 static void
@@ -424,13 +421,13 @@ repair_foreign_key(void)
 {
 	VqCaller	caller;
 
-	begin_transaction();
-	if (lock_tables())
+	vq_begin_work("visiting queues");
+	if (vq_lock_tables())
 	{
 		vq_execute(VQ_DISARM, NULL, NULL, &caller);
 		vq_executed(&caller);
 	}
-	end_transaction();
+	vq_end_work();
 }
 
 /*
@@ -445,9 +442,9 @@ build(int failures)
 
 	PG_TRY();
 	{
-		begin_transaction();
+		vq_begin_work("visiting queues");
 		vq_ready();
-		end_transaction();
+		vq_end_work();
 		done = true;
 	}
 	PG_CATCH();
@@ -559,7 +556,9 @@ vqueue_worker_main(Datum arg)
 		known_all = true;
 		take_calls();
 		visit_due_queues();
+		if (vq_chore_due() <= vq_now().mono)
+			do_chore();
 		show_life();
-		wait_until(Min(first_due(), vq_now().mono + IDLE_DELAY));
+		wait_until(Min(Min(first_due(), vq_chore_due()), vq_now().mono + IDLE_DELAY));
 	}
 }

@@ -14,14 +14,14 @@ typedef enum Key
 {
 	KEY_V, KEY_EVENT, KEY_AT, KEY_TENANT, KEY_QUEUE, KEY_QUEUE_ID, KEY_SESSIONS, KEY_STATE,
 	KEY_WAITING, KEY_SERVING, KEY_HEAD, KEY_RELEASED_LAST_MINUTE, KEY_ID, KEY_USER_ID,
-	KEY_TICKET, KEY_STATUS,
+	KEY_TICKET, KEY_STATUS, KEY_SEQ,
 	KEYS
 } Key;
 
 static const char *const key_names[KEYS] = {
 	"v", "event", "at", "tenant", "queue", "queue_id", "sessions", "state",
 	"waiting", "serving", "head", "released_last_minute", "id", "user_id",
-	"ticket", "status"
+	"ticket", "status", "seq"
 };
 
 static const char *const type_names[EVENT_TYPES] = {"released", "ended", "state", "moved"};
@@ -31,9 +31,9 @@ static const char *const type_names[EVENT_TYPES] = {"released", "ended", "state"
 					 BIT(KEY_QUEUE) | BIT(KEY_QUEUE_ID))
 
 static const unsigned event_keys[EVENT_TYPES] = {
-	HEAD_KEYS | BIT(KEY_SESSIONS),
-	HEAD_KEYS | BIT(KEY_SESSIONS),
-	HEAD_KEYS | BIT(KEY_STATE),
+	HEAD_KEYS | BIT(KEY_SESSIONS) | BIT(KEY_SEQ),
+	HEAD_KEYS | BIT(KEY_SESSIONS) | BIT(KEY_SEQ),
+	HEAD_KEYS | BIT(KEY_STATE) | BIT(KEY_SEQ),
 	HEAD_KEYS | BIT(KEY_WAITING) | BIT(KEY_SERVING) | BIT(KEY_HEAD) | BIT(KEY_RELEASED_LAST_MINUTE)
 };
 
@@ -273,6 +273,8 @@ read_event_value(Reader *reader, Key key, void *object)
 			return read_sessions(reader);
 		case KEY_STATE:
 			return read_string(reader, event->state);
+		case KEY_SEQ:
+			return read_number(reader, &event->seq);
 		case KEY_WAITING:
 			return read_number(reader, &event->waiting);
 		case KEY_SERVING:

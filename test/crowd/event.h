@@ -39,6 +39,7 @@ typedef struct Event
 	int			n_sessions;		/* released, ended */
 	EventSession sessions[MAX_EVENT_SESSIONS];
 	char		state[MAX_EVENT_TEXT];	/* state */
+	int64_t		seq;			/* of the log; all but moved */
 	int64_t		waiting;		/* moved */
 	int64_t		serving;
 	int64_t		head;			/* -1: nobody waits */

@@ -118,14 +118,15 @@ test_trace(const char *path)
 
 #define HEAD(event) "{\"v\":1,\"event\":\"" event "\",\"at\":\"2026-01-01T00:00:00.123456Z\"," \
 	"\"tenant\":\"default\",\"queue\":\"a \\\"b\\\"\",\"queue_id\":\"00000000-0000-7000-8000-000000000002\""
+#define TOLD(event) HEAD(event) ",\"seq\":1795611981129359"
 #define ID "\"id\":\"00000000-0000-7000-8000-000000000003\",\"user_id\":\"00000000-0000-7000-8000-000000000004\""
 #define TICKET ID ",\"ticket\":17"
 
 static const char *const good_events[] = {
-	HEAD("released") ",\"sessions\":[{" TICKET "}]}",
-	HEAD("released") ",\"sessions\":[{" TICKET "},{" TICKET "}]}",
-	HEAD("ended") ",\"sessions\":[{" TICKET ",\"status\":\"left\"}]}",
-	HEAD("state") ",\"state\":\"paused\"}",
+	TOLD("released") ",\"sessions\":[{" TICKET "}]}",
+	TOLD("released") ",\"sessions\":[{" TICKET "},{" TICKET "}]}",
+	TOLD("ended") ",\"sessions\":[{" TICKET ",\"status\":\"left\"}]}",
+	TOLD("state") ",\"state\":\"paused\"}",
 	HEAD("moved") ",\"waiting\":0,\"serving\":100,\"head\":null,\"released_last_minute\":600}",
 	HEAD("moved") ",\"head\":17,\"waiting\":12,\"serving\":100,\"released_last_minute\":600}",
 };
@@ -135,38 +136,40 @@ static const char *const bad_events[] = {
 	"{}",
 	"[]",
 	"null",
-	HEAD("released") "}",
-	HEAD("released") ",\"sessions\":[]}",
-	HEAD("released") ",\"sessions\":[{" TICKET "}]",
-	HEAD("released") ",\"sessions\":[{" TICKET "}]} ",
-	HEAD("released") ",\"sessions\":[{" TICKET "},]}",
-	HEAD("released") ",\"sessions\":[{" ID "}]}",
-	HEAD("released") ",\"sessions\":[{" ID ",\"ticket\":\"17\"}]}",
-	HEAD("released") ",\"sessions\":[{" ID ",\"ticket\":-17}]}",
-	HEAD("released") ",\"sessions\":[{" TICKET ",\"ticket\":17}]}",
-	HEAD("released") ",\"sessions\":[{" TICKET "},{" ID "}]}",
-	HEAD("released") ",\"sessions\":[{" TICKET ",\"status\":\"serving\"}]}",
-	HEAD("released") ",\"sessions\":[{" TICKET "}],\"state\":\"paused\"}",
-	HEAD("ended") ",\"sessions\":[{" TICKET "}]}",
-	HEAD("ended") ",\"sessions\":[{" TICKET ",\"status\":\"waiting\"}]}",
-	HEAD("ended") ",\"sessions\":[{" TICKET ",\"status\":\"gone\"}]}",
-	HEAD("closed") ",\"state\":\"paused\"}",
-	HEAD("state") ",\"state\":paused}",
-	HEAD("state") ",\"state\":\"pau\nsed\"}",
-	HEAD("state") ",\"other\":\"paused\"}",
+	TOLD("released") "}",
+	TOLD("released") ",\"sessions\":[]}",
+	TOLD("released") ",\"sessions\":[{" TICKET "}]",
+	TOLD("released") ",\"sessions\":[{" TICKET "}]} ",
+	TOLD("released") ",\"sessions\":[{" TICKET "},]}",
+	TOLD("released") ",\"sessions\":[{" ID "}]}",
+	TOLD("released") ",\"sessions\":[{" ID ",\"ticket\":\"17\"}]}",
+	TOLD("released") ",\"sessions\":[{" ID ",\"ticket\":-17}]}",
+	TOLD("released") ",\"sessions\":[{" TICKET ",\"ticket\":17}]}",
+	TOLD("released") ",\"sessions\":[{" TICKET "},{" ID "}]}",
+	TOLD("released") ",\"sessions\":[{" TICKET ",\"status\":\"serving\"}]}",
+	TOLD("released") ",\"sessions\":[{" TICKET "}],\"state\":\"paused\"}",
+	TOLD("ended") ",\"sessions\":[{" TICKET "}]}",
+	TOLD("ended") ",\"sessions\":[{" TICKET ",\"status\":\"waiting\"}]}",
+	TOLD("ended") ",\"sessions\":[{" TICKET ",\"status\":\"gone\"}]}",
+	TOLD("closed") ",\"state\":\"paused\"}",
+	TOLD("state") ",\"state\":paused}",
+	TOLD("state") ",\"state\":\"pau\nsed\"}",
+	TOLD("state") ",\"other\":\"paused\"}",
+	HEAD("state") ",\"state\":\"paused\"}",
+	TOLD("moved") ",\"waiting\":0,\"serving\":100,\"head\":null,\"released_last_minute\":600}",
 	HEAD("moved") ",\"waiting\":12,\"serving\":100,\"head\":17}",
 	HEAD("moved") ",\"waiting\":-1,\"serving\":100,\"head\":17,\"released_last_minute\":600}",
 	"{\"v\":2,\"event\":\"state\",\"at\":\"2026-01-01T00:00:00Z\",\"tenant\":\"default\",\"queue\":\"q\","
-	"\"queue_id\":\"00000000-0000-7000-8000-000000000002\",\"state\":\"paused\"}",
+	"\"queue_id\":\"00000000-0000-7000-8000-000000000002\",\"state\":\"paused\",\"seq\":1}",
 	"{\"v\":1,\"event\":\"state\",\"at\":\"2026-01-01 00:00:00+02\",\"tenant\":\"default\",\"queue\":\"q\","
-	"\"queue_id\":\"00000000-0000-7000-8000-000000000002\",\"state\":\"paused\"}",
+	"\"queue_id\":\"00000000-0000-7000-8000-000000000002\",\"state\":\"paused\",\"seq\":1}",
 };
 
 static void
 test_events(void)
 {
 	static char huge[MAX_EVENT + 100];
-	static const char beginning[] = HEAD("state") ",\"state\":\"";
+	static const char beginning[] = TOLD("state") ",\"state\":\"";
 	Event		event;
 	const char *expected;
 

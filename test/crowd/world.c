@@ -131,7 +131,7 @@ world_hear(World *world, EventType type, const Row *row, int64_t at)
 	snprintf(payload, sizeof(payload),
 			 "{\"v\":1,\"event\":\"%s\",\"at\":\"2026-01-01T00:00:00.5Z\",\"tenant\":\"default\","
 			 "\"queue\":\"q\",\"queue_id\":\"00000000-0000-7000-8000-000000000002\","
-			 "\"sessions\":[{\"id\":\"%s\",\"user_id\":\"%s\",\"ticket\":%lld%s}]}",
+			 "\"sessions\":[{\"id\":\"%s\",\"user_id\":\"%s\",\"ticket\":%lld%s}],\"seq\":1}",
 			 type == ENDED_EVENT ? "ended" : "released", uuid_print(&row->id, id),
 			 uuid_print(&row->user_id, user_id), (long long) row->ticket, status);
 	if (!event_parse(payload, &event, &expected))

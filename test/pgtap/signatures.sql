@@ -13,8 +13,8 @@ SELECT no_plan();
 -- functions: name, arguments, result, volatility
 CREATE TEMP TABLE face (name name, arguments name[], result text, volatility text);
 INSERT INTO face VALUES
-    ('create_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone}', 'uuid', 'volatile'),
-    ('alter_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone}', 'void', 'volatile'),
+    ('create_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone,interval}', 'uuid', 'volatile'),
+    ('alter_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone,interval}', 'void', 'volatile'),
     ('drop_queue', '{text,boolean}', 'void', 'volatile'),
     ('open', '{text}', 'void', 'volatile'),
     ('pause', '{text}', 'void', 'volatile'),
@@ -29,6 +29,7 @@ INSERT INTO face VALUES
     ('heartbeat', '{uuid}', 'bigint', 'volatile'),
     ('position', '{uuid}', 'bigint', 'stable'),
     ('position', '{text,bigint}', 'bigint', 'stable'),
+    ('positions', '{uuid[]}', 'bigint[]', 'stable'),
     ('leave', '{uuid}', 'vqueue.place', 'volatile'),
     ('complete', '{uuid}', 'vqueue.place', 'volatile'),
     ('remove', '{uuid,text}', 'vqueue.place', 'volatile'),
@@ -42,7 +43,10 @@ INSERT INTO face VALUES
     ('rebuild', '{}', 'bigint', 'volatile'),
     ('memory', '{}', 'record', 'volatile'),
     ('health', '{}', 'setof record', 'volatile'),
-    ('channel', '{text}', 'text', 'stable');
+    ('channel', '{text}', 'text', 'stable'),
+    ('purge', '{text,interval,integer}', 'bigint', 'volatile'),
+    ('events_since', '{text,bigint,integer}', 'setof record', 'stable'),
+    ('event_cursor', '{text}', 'bigint', 'stable');
 SELECT has_function('vqueue', name, arguments) FROM face;
 SELECT function_returns('vqueue', name, arguments, result) FROM face;
 SELECT volatility_is('vqueue', name, arguments, volatility) FROM face;
@@ -61,13 +65,14 @@ SELECT is(pg_get_function_arguments('vqueue.create_queue'::regproc),
           'waiting_timeout interval DEFAULT ''00:00:00''::interval, serving_timeout interval DEFAULT ''00:00:00''::interval, '
           'claim_timeout interval DEFAULT ''00:00:00''::interval, prequeue_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
           'opens_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
-          'closes_at timestamp with time zone DEFAULT NULL::timestamp with time zone', 'create_queue: names and defaults');
+          'closes_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
+          'session_retention interval DEFAULT ''00:00:00''::interval', 'create_queue: names and defaults');
 
 -- the type place
 SELECT columns_are('vqueue', 'place', '{id,queue,user_id,status,priority,ticket,position,estimated_wait,next_poll_after,joined_at,served_at,left_at}'::name[]);
 
 -- tables: what people migrate from
-SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions}'::name[]) AS t;
+SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions,events}'::name[]) AS t;
 SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions}'::name[]) AS v;
 SELECT col_is_pk('vqueue'::name, t, 'id'::name, t || ' has its id as key') FROM unnest('{tenants,queues,user_sessions}'::name[]) AS t;
 SELECT col_type_is('vqueue', 'user_sessions', c, 'uuid', c || ' is a uuid') FROM unnest('{id,queue_id,user_id}'::name[]) AS c;

@@ -69,6 +69,8 @@ SELECT u, (vqueue.status(pg_temp.s('q', u))).position, (vqueue.poll(pg_temp.s('q
        vqueue.heartbeat(pg_temp.s('q', u)), vqueue.position(pg_temp.s('q', u)),
        vqueue.position('q', (SELECT ticket FROM vqueue.user_sessions WHERE id = pg_temp.s('q', u)))
   FROM unnest(ARRAY[1, 4, 5]) AS u;
+SELECT vqueue.positions(ARRAY[pg_temp.s('q', 5), NULL, pg_temp.s('q', 1), pg_temp.u(1), pg_temp.s('q', 4), pg_temp.s('q', 5)]),
+       vqueue.positions('{}'), vqueue.positions(ARRAY[ARRAY[pg_temp.s('q', 4), pg_temp.s('q', 1)], ARRAY[pg_temp.s('q', 1), pg_temp.s('q', 5)]]);
 SELECT md5(string_agg(s::text, '|' ORDER BY ticket)) = :'before' FROM vqueue.user_sessions s;
 SELECT queue, status, priority, ticket, position, estimated_wait, next_poll_after, served_at, left_at FROM vqueue.status(pg_temp.s('q', 4));
 SELECT vqueue.status(pg_temp.s('q', 4)) = vqueue.poll(pg_temp.s('q', 4));
@@ -95,7 +97,7 @@ SELECT vqueue.position('q', 0), vqueue.position('q', -1), vqueue.position('q', -
 -- leave while waiting: those behind move up, nobody else
 SELECT status, position, left_at >= joined_at, served_at, estimated_wait, next_poll_after FROM vqueue.leave(pg_temp.s('q', 1));
 SELECT ticket, position FROM vqueue.sessions WHERE left_at IS NULL ORDER BY ticket;
-SELECT vqueue.position('q', 1), vqueue.heartbeat(pg_temp.s('q', 1)), vqueue.position(pg_temp.s('q', 1));
+SELECT vqueue.position('q', 1), vqueue.heartbeat(pg_temp.s('q', 1)), vqueue.position(pg_temp.s('q', 1)), vqueue.positions(ARRAY[pg_temp.s('q', 1)]);
 SELECT status, position, left_at IS NOT NULL FROM vqueue.poll(pg_temp.s('q', 1));
 -- twice is said, and harmless
 SELECT left_at AS left_at FROM vqueue.status(pg_temp.s('q', 1)) \gset

@@ -73,9 +73,11 @@ SELECT replace(f, '%L', '...') || ': ' || pg_temp.same(format('SELECT ' || f, :'
                     'vqueue.open(%L)', 'vqueue.pause(%L)', 'vqueue.resume(%L)', 'vqueue.drain(%L)', 'vqueue.close(%L)',
                     'vqueue.release(%L, 1)', 'vqueue.channel(%L)']) AS f;
 SELECT pg_temp.attempt($$SELECT vqueue.join('only')$$);
+SELECT vqueue.positions(ARRAY[:'theirs'::uuid]);
 SET vqueue.tenant = 'acme';
 SELECT queue, state, waiting, serving FROM vqueue.overview;
 SELECT status, position FROM vqueue.status(:'theirs');
+SELECT vqueue.positions(ARRAY[:'theirs'::uuid]);
 
 -- a tenant that is not there
 SET vqueue.tenant = 'nobody';

@@ -99,7 +99,7 @@ is(scalar(grep { $_->{pid} != worker_pid($node) } @events), 0, 'by the worker');
 
 my $queue_id = $node->safe_psql('postgres', q{SELECT vqueue._queue('gate')});
 my $first = decode_event($released[0]);
-is(join(',', sort keys %$first), 'at,event,queue,queue_id,sessions,tenant,v', 'members of a released event');
+is(join(',', sort keys %$first), 'at,event,queue,queue_id,seq,sessions,tenant,v', 'members of a released event');
 is("$first->{v} $first->{tenant} $first->{queue} $first->{queue_id}", "1 default gate $queue_id",
 	'say which queue');
 like($released[0]{payload}, qr/"at":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)"/, 'and when, in UTC');

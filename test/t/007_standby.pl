@@ -58,7 +58,7 @@ foreach my $function (qw(status poll))
 	is($standby->safe_psql('postgres', sprintf($places, $function)),
 		$primary->safe_psql('postgres', sprintf($places, $function)), "$function answers as on the primary");
 }
-foreach my $expression ('vqueue.position(id)', 'vqueue.heartbeat(id)', 'position',
+foreach my $expression ('vqueue.position(id)', '(vqueue.positions(ARRAY[id]))[1]', 'vqueue.heartbeat(id)', 'position',
 	'vqueue.position(queue, ticket)', 'vqueue.position(queue_id::text, ticket)')
 {
 	my $sql = "SELECT ticket, $expression FROM vqueue.sessions ORDER BY queue, ticket";

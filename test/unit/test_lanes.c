@@ -86,6 +86,40 @@ test_shares(void)
 	ok(smooth, "and has it smoothly");
 }
 
+/* A lane that nobody can be taken from for long saves no more than a round's worth of turns. */
+static void
+test_held(void)
+{
+	static const int32 weight[VQ_LANES] = {8, 4, 2, 1};
+	VqLanes		lanes = {0};
+	int64		count[VQ_LANES] = {1000, 1000, 1000, 1000};
+	int			got[VQ_LANES] = {0};
+	bool		bounded = true;
+
+	vq_lanes_configure(&lanes, weight);
+	for (int i = 0; i < 1000; i++)
+	{
+		int64		free[VQ_LANES] = {0, 0, count[VQ_LANE_NORMAL], count[VQ_LANE_LOW]};
+		int			next = vq_lanes_next(&lanes, free);
+
+		vq_lanes_turn(&lanes, count, next);
+		count[next]--;
+		for (int lane = 0; lane < VQ_LANES; lane++)
+			bounded &= lanes.credit[lane] >= -15 && lanes.credit[lane] <= 15;
+	}
+	ok(bounded, "no credit exceeds a round's worth while two of the lanes are in somebody's hands");
+	for (int i = 0; i < 60; i++)
+	{
+		int			next = vq_lanes_next(&lanes, count);
+
+		vq_lanes_turn(&lanes, count, next);
+		count[next]--;
+		got[next]++;
+	}
+	ok(got[VQ_LANE_LOW] >= 2, "the lowest lane has %d of the next 60 turns", got[VQ_LANE_LOW]);
+	ok(got[VQ_LANE_NORMAL] >= 5, "and the one above it %d", got[VQ_LANE_NORMAL]);
+}
+
 static void
 test_configure(void)
 {
@@ -180,6 +214,7 @@ main(int argc, char **argv)
 
 	test_strict();
 	test_shares();
+	test_held();
 	test_configure();
 	test_bijection();
 	test_positions(seed, small ? 500 : 20000, 20);

@@ -1,0 +1,306 @@
+/*
+ * scan.c
+ *		SELECT ... FROM join(...), poll(...) and the like without a function scan's detour.
+ *
+ * A custom scan of one row.  It is the function scan's equal in all that can be
+ * seen: who may execute, when and how often the function is called, and what is
+ * counted of it.  Whatever else may stand around a function in FROM (laterals,
+ * ordinality, whole rows, several functions at once) is left to the function scan.
+ */
+#include "postgres.h"
+
+#include "access/sysattr.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
+#include "commands/explain.h"
+#include "compat.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/extensible.h"
+#include "nodes/makefuncs.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
+#include "optimizer/paths.h"
+#include "optimizer/plancat.h"
+#include "optimizer/restrictinfo.h"
+#include "parser/parsetree.h"
+#include "pgstat.h"
+#include "scan.h"
+#include "session.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+/* Functions that answer with a place, and how each comes by it. */
+static const struct
+{
+	PGFunction	function;
+	void		(*answer) (FunctionCallInfo fcinfo, VqPlace *place);
+}			answers[] =
+{
+	{vqueue_poll, vq_poll},
+	{vqueue_status, vq_status},
+	{vqueue_join, vq_join},
+	{vqueue_claim, vq_claim},
+	{vqueue_complete, vq_complete},
+	{vqueue_leave, vq_leave}
+};
+
+/* Of join. */
+#define MOST_ARGUMENTS 5
+
+typedef struct VqScan
+{
+	CustomScanState css;
+	List	   *arguments;		/* of ExprState */
+	FmgrInfo	function;
+	int			which;			/* of answers[] */
+	bool		called;			/* place is what the function answered */
+	bool		returned;		/* and its row has been returned */
+	VqPlace		place;
+} VqScan;
+
+static set_rel_pathlist_hook_type next_hook = NULL;
+
+
+/* ---- execution ---- */
+
+static void
+check_may_execute(Oid function)
+{
+	AclResult	result = vq_function_aclcheck(function, GetUserId());
+
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, OBJECT_FUNCTION, get_func_name(function));
+	InvokeFunctionExecuteHook(function);
+}
+
+static void
+begin_scan(CustomScanState *node, EState *estate, int eflags)
+{
+	VqScan	   *scan = (VqScan *) node;
+	CustomScan *plan = castNode(CustomScan, node->ss.ps.plan);
+	FuncExpr   *call = linitial_node(FuncExpr, plan->custom_exprs);
+
+	check_may_execute(call->funcid);
+
+	/* What is known already is not looked up; statistics of calls need the rest, as for any C function. */
+	scan->function.fn_oid = call->funcid;
+	scan->function.fn_stats = TRACK_FUNC_PL;	/* that is, if all are tracked */
+	fmgr_info_set_expr((Node *) call, &scan->function);
+	scan->arguments = ExecInitExprList(call->args, &node->ss.ps);
+	scan->which = intVal(linitial(plan->custom_private));
+}
+
+/* Call the function, as far as the place that it would make a row of. */
+static void
+call_function(VqScan *scan, ExprContext *econtext)
+{
+	LOCAL_FCINFO(fcinfo, MOST_ARGUMENTS);
+	PgStat_FunctionCallUsage usage;
+	MemoryContext old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
+	ListCell   *cell;
+
+	InitFunctionCallInfoData(*fcinfo, &scan->function, list_length(scan->arguments), InvalidOid, NULL, NULL);
+	foreach(cell, scan->arguments)
+	{
+		NullableDatum *argument = &fcinfo->args[foreach_current_index(cell)];
+
+		argument->value = ExecEvalExpr((ExprState *) lfirst(cell), econtext, &argument->isnull);
+	}
+	pgstat_init_function_usage(fcinfo, &usage);
+	answers[scan->which].answer(fcinfo, &scan->place);
+	pgstat_end_function_usage(&usage, true);
+	scan->called = true;
+	MemoryContextSwitchTo(old);
+}
+
+static TupleTableSlot *
+next_row(ScanState *node)
+{
+	VqScan	   *scan = (VqScan *) node;
+	TupleTableSlot *slot = node->ss_ScanTupleSlot;
+	ExprContext *econtext = node->ps.ps_ExprContext;
+	MemoryContext old;
+
+	ExecClearTuple(slot);
+	if (scan->returned)
+		return slot;
+	if (!scan->called)
+		call_function(scan, econtext);
+	old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
+	vq_place_values(&scan->place, slot->tts_values, slot->tts_isnull);
+	MemoryContextSwitchTo(old);
+	scan->returned = true;
+	return ExecStoreVirtualTuple(slot);
+}
+
+/* No row is locked here, so none is rechecked. */
+static bool
+recheck_row(ScanState *node, TupleTableSlot *slot)
+{
+	return true;
+}
+
+static TupleTableSlot *
+execute_scan(CustomScanState *node)
+{
+	return ExecScan(&node->ss, next_row, recheck_row);
+}
+
+static void
+end_scan(CustomScanState *node)
+{
+}
+
+/* The same answer again, unless it is asked with another argument. */
+static void
+restart_scan(CustomScanState *node)
+{
+	VqScan	   *scan = (VqScan *) node;
+
+	if (node->ss.ps.chgParam != NULL)
+		scan->called = false;
+	scan->returned = false;
+	ExecScanReScan(&node->ss);
+}
+
+static void
+explain_scan(CustomScanState *node, List *ancestors, ExplainState *es)
+{
+	FuncExpr   *call = linitial_node(FuncExpr, castNode(CustomScan, node->ss.ps.plan)->custom_exprs);
+
+	ExplainPropertyText("Function", get_func_name(call->funcid), es);
+}
+
+static Node *
+create_scan_state(CustomScan *plan)
+{
+	static const CustomExecMethods methods = {
+		.CustomName = "vqueue place",
+		.BeginCustomScan = begin_scan,
+		.ExecCustomScan = execute_scan,
+		.EndCustomScan = end_scan,
+		.ReScanCustomScan = restart_scan,
+		.ExplainCustomScan = explain_scan
+	};
+	VqScan	   *scan = (VqScan *) newNode(sizeof(VqScan), T_CustomScanState);
+
+	scan->css.methods = &methods;
+	return (Node *) scan;
+}
+
+static const CustomScanMethods scan_methods = {
+	.CustomName = "vqueue place",
+	.CreateCustomScanState = create_scan_state
+};
+
+/* ---- planning ---- */
+
+/* Which function of ours an expression calls, or -1.  One with settings of its own is called by a detour. */
+static int
+function_called(const Node *expr)
+{
+	HeapTuple	tuple;
+	bool		in_c;
+	FmgrInfo	info;
+
+	if (!IsA(expr, FuncExpr) || list_length(((const FuncExpr *) expr)->args) > MOST_ARGUMENTS)
+		return -1;
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(((const FuncExpr *) expr)->funcid));
+	if (!HeapTupleIsValid(tuple))
+		return -1;
+	in_c = ((Form_pg_proc) GETSTRUCT(tuple))->prolang == ClanguageId;
+	ReleaseSysCache(tuple);
+	if (!in_c)
+		return -1;
+	fmgr_info(((const FuncExpr *) expr)->funcid, &info);
+	for (int i = 0; i < (int) lengthof(answers); i++)
+	{
+		if (info.fn_addr == answers[i].function)
+			return i;
+	}
+	return -1;
+}
+
+/* Whether the row as a whole is asked for; here there are only its columns. */
+static bool
+wants_whole_row(const RelOptInfo *rel)
+{
+	Bitmapset  *columns = NULL;
+	ListCell   *cell;
+
+	pull_varattnos((Node *) rel->reltarget->exprs, rel->relid, &columns);
+	foreach(cell, rel->baserestrictinfo)
+		pull_varattnos((Node *) lfirst_node(RestrictInfo, cell)->clause, rel->relid, &columns);
+	return bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, columns);
+}
+
+static Plan *
+plan_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist, List *clauses, List *children)
+{
+	CustomScan *scan = makeNode(CustomScan);
+	RangeTblEntry *rte = planner_rt_fetch(rel->relid, root);
+
+	scan->scan.plan.targetlist = tlist;
+	scan->scan.plan.qual = extract_actual_clauses(clauses, false);
+	scan->flags = path->flags;
+	scan->custom_exprs = list_make1(linitial_node(RangeTblFunction, rte->functions)->funcexpr);
+	scan->custom_scan_tlist = build_physical_tlist(root, rel);
+	scan->custom_private = path->custom_private;
+	scan->methods = &scan_methods;
+	return &scan->scan.plan;
+}
+
+/* Which function of ours stands in FROM in a way that can be scanned here, or -1. */
+static int
+function_in_from(const RelOptInfo *rel, const RangeTblEntry *rte)
+{
+	int			which;
+
+	if (rte->rtekind != RTE_FUNCTION || rte->funcordinality || list_length(rte->functions) != 1 ||
+		!bms_is_empty(rel->lateral_relids))
+		return -1;
+	which = function_called(linitial_node(RangeTblFunction, rte->functions)->funcexpr);
+	if (list_length(rte->eref->colnames) != VQ_PLACE_COLUMNS || wants_whole_row(rel))
+		return -1;
+	return which;
+}
+
+static void
+offer_path(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
+{
+	static const CustomPathMethods methods = {
+		.CustomName = "vqueue place",
+		.PlanCustomPath = plan_scan
+	};
+	CustomPath *path;
+	Path	   *usual;
+	int			which;
+
+	if (next_hook)
+		next_hook(root, rel, rti, rte);
+	which = function_in_from(rel, rte);
+	if (which < 0 || rel->pathlist == NIL)
+		return;
+	usual = linitial(rel->pathlist);
+	path = makeNode(CustomPath);
+	path->path.pathtype = T_CustomScan;
+	path->path.parent = rel;
+	path->path.pathtarget = rel->reltarget;
+	path->path.rows = usual->rows;
+	path->path.total_cost = usual->startup_cost;
+	path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
+	path->custom_private = list_make1(makeInteger(which));
+	path->methods = &methods;
+	add_path(rel, &path->path);
+}
+
+void
+vq_scan_init(void)
+{
+	RegisterCustomScanMethods(&scan_methods);
+	next_hook = set_rel_pathlist_hook;
+	set_rel_pathlist_hook = offer_path;
+}
