@@ -1200,6 +1200,436 @@ $$;
 COMMENT ON FUNCTION vqueue.health() IS
     'one row a check: status is ok, warn or fail; hint says how to mend what is not ok';
 
+/* ---------------------------------------------------- taking rooms over */
+
+/*
+ * import_sessions looks at a copy of the other system's tables, in temporary
+ * tables vqueue_import_*: each row of them gets an action (import, skip or
+ * refuse), for the last two a reason, and a list of what is changed on the way.
+ * The report counts these; only what is to be imported is written.
+ */
+CREATE FUNCTION vqueue._import_column(source regclass, name text, wanted regtype) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    found pg_type;
+BEGIN
+    SELECT t.* INTO found FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+     WHERE a.attrelid = source AND a.attname = name AND a.attnum > 0 AND NOT a.attisdropped;
+    WHILE found.typtype = 'd' LOOP
+        SELECT t.* INTO found FROM pg_type t WHERE t.oid = found.typbasetype;
+    END LOOP;
+    RETURN CASE
+        WHEN found.oid IS NULL THEN NULL
+        WHEN wanted = 'text'::regtype OR found.oid = wanted THEN format('%I::%s', name, wanted)
+        WHEN wanted = 'uuid'::regtype AND found.typcategory = 'S'
+        THEN format($c$CASE WHEN btrim(%1$I::text) ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN btrim(%1$I::text)::uuid END$c$, name)
+        WHEN wanted = 'numeric'::regtype AND found.oid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype,
+                                                           'float4'::regtype, 'float8'::regtype)
+          OR wanted = 'timestamptz'::regtype AND found.oid IN ('timestamp'::regtype, 'date'::regtype)
+        THEN format('%I::%s', name, wanted)
+    END;
+END
+$$;
+COMMENT ON FUNCTION vqueue._import_column(regclass, text, regtype) IS
+    'internal: an expression that reads a column as a type; null if there is no such column, or it cannot be read so';
+
+CREATE FUNCTION vqueue._import_detail(what text) RETURNS text
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE what
+        WHEN 'already here' THEN 'A row with this id is here; it stays as it is.'
+        WHEN 'no id' THEN 'Without an id, or with one that is no uuid, a row cannot be told from others.'
+        WHEN 'id twice' THEN 'The first row with the id is the one that counts.'
+        WHEN 'no name' THEN 'Give it a name of 1 to 200 bytes.'
+        WHEN 'name too long' THEN 'Give it a name of 1 to 200 bytes.'
+        WHEN 'control characters in the name' THEN 'Give it a name without them.'
+        WHEN 'name like an id' THEN 'A queue may not be called like a uuid; give it another name.'
+        WHEN 'tenant of this name is here' THEN 'Its queues go to that one, whose id and domain stay.'
+        WHEN 'name twice' THEN 'Another one comes first, by created_at and id; give this one another name.'
+        WHEN 'name taken' THEN 'Its tenant has another queue of this name here; give this one another name.'
+        WHEN 'unknown tenant' THEN 'There is no such tenant, or it could not be taken over.'
+        WHEN 'no tenant' THEN 'It goes to the current tenant.'
+        WHEN 'domain too long' THEN 'It is left out, as it has more than 253 bytes.'
+        WHEN 'description too long' THEN 'It is cut, as it has more than 10000 bytes.'
+        WHEN 'rate out of range' THEN 'It becomes the nearest of 1 to 10000000 a minute; below 1 the queue is paused.'
+        WHEN 'cap out of range' THEN 'It becomes the nearest of 1 to 100000000; below 1 the queue is paused.'
+        WHEN 'unknown queue' THEN 'There is no such queue, or it could not be taken over.'
+        WHEN 'second live session' THEN 'The user has one further ahead in the same queue.'
+        WHEN 'live session here' THEN 'The user has joined this queue here.'
+        WHEN 'no user' THEN 'The id of the session becomes that of the user.'
+        WHEN 'expired while waiting' THEN 'It becomes abandoned, as expired is who was inside.'
+        WHEN 'unknown priority' THEN 'It becomes normal.'
+        WHEN 'user_name too long' THEN 'It is cut, as it has more than 1000 bytes.'
+        WHEN 'user_email too long' THEN 'It is left out, as it has more than 1000 bytes.'
+        WHEN 'times that do not fit' THEN
+            'Those that are missing, infinite, in the future or against the status become the nearest that fit.'
+        WHEN 'no position' THEN 'They stand behind those who have one, by joined_at.'
+        WHEN 'position twice' THEN 'They stand in the order of joined_at.'
+        WHEN 'more inside than the cap' THEN 'They keep their slots, and nobody is let in until enough have gone.'
+        WHEN 'joined meanwhile' THEN 'The user has joined this queue here while the import ran.'
+        ELSE CASE WHEN what LIKE 'unknown status %' THEN
+            'Known are waiting, ready, serving, completed, left, abandoned, no_show, expired and removed.' END
+    END
+$$;
+COMMENT ON FUNCTION vqueue._import_detail(text) IS 'internal: what is done about something in the report of an import, and what can be';
+
+CREATE FUNCTION vqueue._import_report("table" text, action text, what text, count bigint, example text, detail text) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+    INSERT INTO pg_temp.vqueue_import_report ("table", action, what, count, example, detail)
+    VALUES ("table", action, what, count, example, detail);
+END
+$$;
+COMMENT ON FUNCTION vqueue._import_report(text, text, text, bigint, text, text) IS 'internal: one more row for the report of an import';
+
+CREATE FUNCTION vqueue._import_copy(schema text, "table" text, columns text[], types regtype[], required int) RETURNS bool
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    source regclass := (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                         WHERE n.nspname = schema AND c.relname = "table" AND c.relkind IN ('r', 'p', 'v', 'm', 'f'));
+    expressions text[] := '{}';
+    expression text;
+    rows bigint;
+    complete bool := true;
+BEGIN
+    EXECUTE format($c$CREATE TEMP TABLE vqueue_import_%s (n bigint GENERATED ALWAYS AS IDENTITY, %s, action text, what text,
+                      changes text[] NOT NULL DEFAULT '{}') ON COMMIT DROP$c$, "table",
+                   (SELECT string_agg(format('%I %s', c, t), ', ') FROM unnest(columns, types) AS u (c, t)));
+    IF source IS NULL THEN
+        PERFORM vqueue._import_report("table", 'note', 'no such table', 0, NULL, format('Schema "%s" has none.', schema));
+        RETURN false;
+    END IF;
+    EXECUTE format('SELECT count(*) FROM %s', source) INTO rows;
+    FOR i IN 1 .. cardinality(columns) LOOP
+        expression := vqueue._import_column(source, columns[i], types[i]);
+        expressions := expressions || coalesce(expression, format('NULL::%s', types[i]));
+        IF expression IS NULL THEN
+            PERFORM vqueue._import_report("table", CASE WHEN i <= required THEN 'refuse' ELSE 'note' END,
+                format('no column %s', columns[i]), rows, NULL,
+                format('There is none of a type that can be read as %s%s', types[i],
+                       CASE WHEN i <= required THEN ', so nothing of the table can be taken over.' ELSE '; the default is taken.' END));
+            complete := complete AND i > required;
+        END IF;
+    END LOOP;
+    IF complete THEN
+        EXECUTE format('INSERT INTO pg_temp.vqueue_import_%s (%s) SELECT %s FROM %s', "table",
+                       (SELECT string_agg(quote_ident(c), ', ') FROM unnest(columns) AS c), array_to_string(expressions, ', '), source);
+        EXECUTE format($c$
+            UPDATE pg_temp.vqueue_import_%1$s t SET action = 'refuse', what = CASE WHEN t.id IS NULL THEN 'no id' ELSE 'id twice' END
+              FROM (SELECT n, row_number() OVER (PARTITION BY id ORDER BY n) AS nth FROM pg_temp.vqueue_import_%1$s) AS c
+             WHERE c.n = t.n AND (t.id IS NULL OR c.nth > 1)$c$, "table");
+    END IF;
+    RETURN complete;
+END
+$$;
+COMMENT ON FUNCTION vqueue._import_copy(text, text, text[], regtype[], int) IS
+    'internal: copies a table that is to be imported; false if it is not there, or lacks one of its first columns, those required';
+
+CREATE FUNCTION vqueue._import_name(name text) RETURNS text
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE
+        WHEN coalesce(name, '') = '' THEN 'no name'
+        WHEN octet_length(name) > 200 THEN 'name too long'
+        WHEN name ~ CASE WHEN getdatabaseencoding() ~ '^(WIN|KOI|SQL)' THEN '[\x01-\x1f\x7f]' ELSE '[[:cntrl:]]' END
+        THEN 'control characters in the name'
+    END
+$$;
+COMMENT ON FUNCTION vqueue._import_name(text) IS 'internal: what is wrong with the name of a tenant or queue; null if nothing is';
+
+CREATE FUNCTION vqueue._import_time(at timestamptz) RETURNS timestamptz
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT CASE WHEN isfinite(at) THEN least(at, now()) END $$;
+COMMENT ON FUNCTION vqueue._import_time(timestamptz) IS 'internal: a moment that has been; null if it is infinite, now if it is to come';
+
+/* Where a name is here already, but not from the same source, it is taken to mean the same tenant. */
+CREATE FUNCTION vqueue._import_tenants() RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    ALTER TABLE pg_temp.vqueue_import_tenants ADD COLUMN target uuid;
+    UPDATE pg_temp.vqueue_import_tenants t SET action = 'skip', what = 'already here', target = t.id
+      FROM vqueue.tenants h WHERE t.action IS NULL AND h.id = t.id;
+    UPDATE pg_temp.vqueue_import_tenants t SET action = 'refuse', what = vqueue._import_name(t.name)
+     WHERE t.action IS NULL AND vqueue._import_name(t.name) IS NOT NULL;
+    UPDATE pg_temp.vqueue_import_tenants t
+       SET action = CASE WHEN c.nth > 1 OR c.is_from_source THEN 'refuse' WHEN c.here IS NOT NULL THEN 'skip' ELSE 'import' END,
+           what = CASE WHEN c.nth > 1 OR c.is_from_source THEN 'name twice' WHEN c.here IS NOT NULL THEN 'tenant of this name is here' END,
+           target = CASE WHEN c.nth = 1 AND NOT c.is_from_source THEN coalesce(c.here, t.id) END,
+           changes = array_remove(ARRAY[CASE WHEN octet_length(t.domain) > 253 THEN 'domain too long' END,
+                                        CASE WHEN (t.created_at > now() OR t.updated_at > now() OR NOT isfinite(t.created_at)
+                                                   OR NOT isfinite(t.updated_at)) THEN 'times that do not fit' END], NULL)
+      FROM (SELECT s.n, h.id AS here, EXISTS (SELECT FROM pg_temp.vqueue_import_tenants o WHERE o.id = h.id) AS is_from_source,
+                   row_number() OVER (PARTITION BY s.name ORDER BY s.created_at, s.id) AS nth
+              FROM pg_temp.vqueue_import_tenants s LEFT JOIN vqueue.tenants h ON h.name = s.name
+             WHERE s.action IS NULL) AS c
+     WHERE c.n = t.n;
+END
+$$;
+COMMENT ON FUNCTION vqueue._import_tenants() IS 'internal: decides about each tenant of an import, and which tenant here it becomes';
+
+CREATE FUNCTION vqueue._import_queues(has_tenants bool) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+    ALTER TABLE pg_temp.vqueue_import_queues ADD COLUMN target uuid;
+    UPDATE pg_temp.vqueue_import_queues q SET action = 'skip', what = 'already here'
+      FROM vqueue.queues h WHERE q.action IS NULL AND h.id = q.id;
+    UPDATE pg_temp.vqueue_import_queues q SET action = 'refuse', what = vqueue._import_name(q.name)
+     WHERE q.action IS NULL AND vqueue._import_name(q.name) IS NOT NULL;
+    UPDATE pg_temp.vqueue_import_queues q SET action = 'refuse', what = 'name like an id'
+     WHERE q.action IS NULL AND q.name ~* '^\{?[0-9a-f]{4}-?([0-9a-f]{4}-?){6}[0-9a-f]{4}\}?$';
+    UPDATE pg_temp.vqueue_import_queues q
+       SET target = CASE WHEN q.tenant_id IS NULL OR NOT has_tenants THEN vqueue._tenant()
+                         ELSE coalesce((SELECT t.target FROM pg_temp.vqueue_import_tenants t
+                                         WHERE t.id = q.tenant_id AND t.target IS NOT NULL),
+                                       (SELECT t.id FROM vqueue.tenants t WHERE t.id = q.tenant_id)) END,
+           changes = array_remove(ARRAY[
+               CASE WHEN q.tenant_id IS NULL OR NOT has_tenants THEN 'no tenant' END,
+               CASE WHEN octet_length(q.description) > 10000 THEN 'description too long' END,
+               CASE WHEN q.release_rate_per_minute NOT BETWEEN 1 AND 10000000 THEN 'rate out of range' END,
+               CASE WHEN q.max_concurrent_users NOT BETWEEN 1 AND 100000000 THEN 'cap out of range' END,
+               CASE WHEN (q.created_at > now() OR q.updated_at > now() OR NOT isfinite(q.created_at)
+                          OR NOT isfinite(q.updated_at)) THEN 'times that do not fit' END], NULL)
+     WHERE q.action IS NULL;
+    UPDATE pg_temp.vqueue_import_queues q
+       SET action = CASE WHEN c.trouble IS NULL THEN 'import' ELSE 'refuse' END, what = c.trouble
+      FROM (SELECT s.n, CASE WHEN s.target IS NULL THEN 'unknown tenant'
+                             WHEN EXISTS (SELECT FROM vqueue.queues h WHERE h.tenant_id = s.target AND h.name = s.name) THEN 'name taken'
+                             WHEN row_number() OVER (PARTITION BY s.target, s.name ORDER BY s.created_at, s.id) > 1
+                             THEN 'name twice' END AS trouble
+              FROM pg_temp.vqueue_import_queues s WHERE s.action IS NULL) AS c
+     WHERE c.n = q.n;
+END
+$$;
+COMMENT ON FUNCTION vqueue._import_queues(bool) IS 'internal: decides about each queue of an import; without tenants all go to the current one';
+
+/*
+ * The other system's word for how a session stands counts, and its times follow:
+ * what is against the status is dropped, what the status needs is filled in.
+ * Of a user's live sessions one that an earlier import took over comes first.
+ */
+CREATE FUNCTION vqueue._import_user_sessions() RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    ALTER TABLE pg_temp.vqueue_import_user_sessions
+        ADD COLUMN state text, ADD COLUMN lane text, ADD COLUMN who uuid, ADD COLUMN joined timestamptz,
+        ADD COLUMN ready timestamptz, ADD COLUMN served timestamptz, ADD COLUMN ended timestamptz;
+    UPDATE pg_temp.vqueue_import_user_sessions s SET action = 'skip', what = 'already here'
+      FROM vqueue.user_sessions h WHERE s.action IS NULL AND h.id = s.id;
+    UPDATE pg_temp.vqueue_import_user_sessions s SET action = 'refuse', what = 'unknown queue'
+     WHERE s.action IS NULL
+       AND NOT EXISTS (SELECT FROM pg_temp.vqueue_import_queues q WHERE q.id = s.queue_id AND q.action = 'import')
+       AND NOT EXISTS (SELECT FROM vqueue.queues q WHERE q.id = s.queue_id);
+    UPDATE pg_temp.vqueue_import_user_sessions s
+       SET who = coalesce(s.user_id, s.id),
+           state = CASE WHEN c.state = 'expired' AND c.served_at IS NULL THEN 'abandoned' ELSE c.state END,
+           lane = CASE WHEN c.lane IN ('low', 'high', 'vip') THEN c.lane ELSE 'normal' END,
+           joined = coalesce(c.joined_at, c.served_at, c.left_at, now()),
+           ready = CASE WHEN c.state = 'ready' THEN coalesce(c.served_at, c.joined_at, now()) END,
+           served = CASE WHEN c.state IN ('waiting', 'ready') THEN NULL
+                         WHEN c.state = 'serving' THEN coalesce(c.served_at, c.joined_at, now())
+                         WHEN c.state = 'completed' THEN coalesce(c.served_at, c.left_at, c.joined_at, now())
+                         ELSE c.served_at END,
+           ended = CASE WHEN c.state NOT IN ('waiting', 'ready', 'serving')
+                        THEN coalesce(c.left_at, c.served_at, c.joined_at, now()) END,
+           action = CASE WHEN c.is_known OR s.action IS NOT NULL THEN s.action ELSE 'refuse' END,
+           what = CASE WHEN c.is_known OR s.action IS NOT NULL THEN s.what ELSE format('unknown status "%s"', left(s.status, 40)) END
+      FROM (SELECT n, w.state, w.state IN ('waiting', 'ready', 'serving', 'completed', 'left', 'abandoned', 'no_show', 'expired',
+                                           'removed') AS is_known,
+                   lower(btrim(priority)) AS lane, CASE WHEN isfinite(joined_at) THEN least(joined_at, now()) END AS joined_at,
+                   CASE WHEN isfinite(served_at) THEN least(served_at, now()) END AS served_at,
+                   CASE WHEN isfinite(left_at) THEN least(left_at, now()) END AS left_at
+              FROM pg_temp.vqueue_import_user_sessions,
+                   coalesce(lower(btrim(status)), CASE WHEN left_at IS NOT NULL THEN 'left' WHEN served_at IS NOT NULL
+                                                       THEN 'serving' ELSE 'waiting' END) AS w (state)) AS c
+     WHERE c.n = s.n AND s.action IS DISTINCT FROM 'refuse';
+    UPDATE pg_temp.vqueue_import_user_sessions s SET action = 'refuse', what = 'live session here'
+     WHERE s.action IS NULL AND s.ended IS NULL
+       AND EXISTS (SELECT FROM vqueue.user_sessions h WHERE h.queue_id = s.queue_id AND h.user_id = s.who AND h.left_at IS NULL);
+    UPDATE pg_temp.vqueue_import_user_sessions s
+       SET action = CASE WHEN c.nth > 1 THEN 'refuse' ELSE 'import' END, what = CASE WHEN c.nth > 1 THEN 'second live session' END,
+           changes = array_remove(ARRAY[
+               CASE WHEN s.user_id IS NULL THEN 'no user' END,
+               CASE WHEN lower(btrim(s.status)) = 'expired' AND s.state = 'abandoned' THEN 'expired while waiting' END,
+               CASE WHEN lower(btrim(s.priority)) <> s.lane THEN 'unknown priority' END,
+               CASE WHEN octet_length(s.user_name) > 1000 THEN 'user_name too long' END,
+               CASE WHEN octet_length(s.user_email) > 1000 THEN 'user_email too long' END,
+               CASE WHEN (s.joined, s.served, s.ended) IS DISTINCT FROM (s.joined_at, s.served_at, s.left_at)
+                    THEN 'times that do not fit' END], NULL)
+      FROM (SELECT n, CASE WHEN ended IS NULL
+                           THEN row_number() OVER (PARTITION BY ended IS NULL, queue_id, who ORDER BY action, state = 'waiting',
+                                                   position, joined_at, id) ELSE 1 END AS nth
+              FROM pg_temp.vqueue_import_user_sessions WHERE action IS DISTINCT FROM 'refuse') AS c
+     WHERE c.n = s.n AND s.action IS NULL;
+END
+$$;
+COMMENT ON FUNCTION vqueue._import_user_sessions() IS 'internal: decides about each session of an import, and what its row becomes';
+
+/* What changes nobody's row, but what whoever imports should know. */
+CREATE FUNCTION vqueue._import_notes() RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO pg_temp.vqueue_import_report ("table", action, what, count, example)
+    SELECT 'user_sessions', 'note', w.what, count(*), min(w.id::text)
+      FROM (SELECT id, CASE WHEN position IS NULL THEN 'no position'
+                            WHEN count(*) OVER (PARTITION BY queue_id, position) > 1 THEN 'position twice' END AS what
+              FROM pg_temp.vqueue_import_user_sessions WHERE action = 'import' AND state = 'waiting') AS w
+     WHERE w.what IS NOT NULL GROUP BY w.what ORDER BY w.what;
+    INSERT INTO pg_temp.vqueue_import_report ("table", action, what, count, example)
+    SELECT 'user_sessions', 'note', 'more inside than the cap', sum(i.inside - i.cap), min(i.queue_id::text)
+      FROM (SELECT a.queue_id, count(*) AS inside,
+                   coalesce((SELECT h.max_concurrent_users FROM vqueue.queues h WHERE h.id = a.queue_id),
+                            (SELECT vqueue._import_clamp(q.max_concurrent_users, 100, 100000000)
+                               FROM pg_temp.vqueue_import_queues q WHERE q.id = a.queue_id AND q.action = 'import')) AS cap
+              FROM (SELECT queue_id FROM pg_temp.vqueue_import_user_sessions
+                     WHERE action = 'import' AND state IN ('ready', 'serving')
+                    UNION ALL
+                    SELECT h.queue_id FROM vqueue.user_sessions h WHERE h.left_at IS NULL AND h.status <> 'waiting'
+                       AND h.queue_id IN (SELECT queue_id FROM pg_temp.vqueue_import_user_sessions WHERE action = 'import')) AS a
+             GROUP BY a.queue_id) AS i
+     WHERE i.inside > i.cap HAVING count(*) > 0;
+END
+$$;
+COMMENT ON FUNCTION vqueue._import_notes() IS 'internal: reports what is remarkable about the line, and about those inside, of an import';
+
+CREATE FUNCTION vqueue._import_clamp(value numeric, missing int, highest int) RETURNS int
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT least(greatest(coalesce(value, missing), 1), highest)::int $$;
+COMMENT ON FUNCTION vqueue._import_clamp(numeric, int, int) IS 'internal: the nearest number from 1 to the highest';
+
+CREATE FUNCTION vqueue._import_write() RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    missed bigint;
+    example text;
+BEGIN
+    INSERT INTO vqueue.tenants (id, name, domain, created_at, updated_at)
+    SELECT id, name, CASE WHEN octet_length(domain) <= 253 THEN domain END,
+           coalesce(vqueue._import_time(created_at), now()), coalesce(vqueue._import_time(updated_at), now())
+      FROM pg_temp.vqueue_import_tenants WHERE action = 'import';
+    INSERT INTO vqueue.queues (id, tenant_id, name, description, max_concurrent_users, release_rate_per_minute, state,
+                               created_at, updated_at)
+    SELECT id, target, name, CASE WHEN octet_length(description) > 10000 THEN left(description, 2500) ELSE description END,
+           vqueue._import_clamp(max_concurrent_users, 100, 100000000), vqueue._import_clamp(release_rate_per_minute, 10, 10000000),
+           CASE WHEN NOT is_active THEN 'closed' WHEN max_concurrent_users < 1 OR release_rate_per_minute < 1 THEN 'paused' ELSE 'open' END,
+           coalesce(vqueue._import_time(created_at), now()), coalesce(vqueue._import_time(updated_at), now())
+      FROM pg_temp.vqueue_import_queues WHERE action = 'import';
+    /* Tickets are issued in the order in which the rows come: those who have gone, those inside, and the line. */
+    WITH written AS (
+        INSERT INTO vqueue.user_sessions AS s (id, queue_id, user_id, joined_at, ready_at, served_at, left_at, status, priority,
+                                               user_name, user_email)
+        SELECT id, queue_id, who, joined, ready, served, ended, state, lane,
+               CASE WHEN octet_length(user_name) > 1000 THEN left(user_name, 250) ELSE user_name END,
+               CASE WHEN octet_length(user_email) <= 1000 THEN user_email END
+          FROM pg_temp.vqueue_import_user_sessions WHERE action = 'import'
+         ORDER BY queue_id, ended IS NULL, state = 'waiting', CASE WHEN state = 'waiting' THEN position END, joined_at, id
+        ON CONFLICT DO NOTHING RETURNING s.id)
+    SELECT count(*), min(i.id::text) INTO missed, example
+      FROM pg_temp.vqueue_import_user_sessions i
+     WHERE i.action = 'import' AND i.id NOT IN (SELECT w.id FROM written w);
+    IF missed > 0 THEN
+        UPDATE pg_temp.vqueue_import_report r SET count = r.count - missed WHERE r."table" = 'user_sessions' AND r.action = 'import';
+        PERFORM vqueue._import_report('user_sessions', 'refuse', 'joined meanwhile', missed, example, NULL);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION vqueue._import_write() IS 'internal: writes what an import has decided to take over';
+
+CREATE FUNCTION vqueue.import_sessions(schema text, dry_run bool = true, OUT "table" text, OUT action text, OUT what text,
+                                       OUT count bigint, OUT example text, OUT detail text) RETURNS SETOF record
+    LANGUAGE plpgsql VOLATILE ROWS 30 SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    name text;
+    has_tenants bool;
+    found_any bool;
+BEGIN
+    IF schema IS NULL OR dry_run IS NULL THEN
+        PERFORM vqueue._refuse(format('%s must not be null', CASE WHEN schema IS NULL THEN 'schema' ELSE 'dry_run' END),
+            'There is nothing that a null could stand for here.', 'Name the schema that has the tables to take over.',
+            'null_value_not_allowed');
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = import_sessions.schema) THEN
+        PERFORM vqueue._refuse(format('schema "%s" does not exist', schema), 'There is none of this name in this database.',
+            'Load the tables of the other system into a schema of this database, and name that.', 'invalid_schema_name');
+    END IF;
+    IF schema = 'vqueue' THEN
+        PERFORM vqueue._refuse('schema "vqueue" cannot be imported', 'Its tables are those that an import goes to.',
+            'Name the schema that has the tables to take over.');
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                    WHERE n.nspname = import_sessions.schema AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+                      AND c.relname IN ('tenants', 'queues', 'user_sessions')) THEN
+        PERFORM vqueue._refuse(format('schema "%s" has nothing to import', schema),
+            'It has none of the tables tenants, queues and user_sessions.',
+            'Name the schema that has them, or make views of these names over the tables that you have.', 'undefined_table');
+    END IF;
+
+    /* Memory may have to be built, which a transaction that has written cannot. */
+    PERFORM FROM vqueue._counters();
+    IF NOT dry_run THEN
+        /* One import at a time, and names of tenants stay as they are. */
+        LOCK TABLE vqueue.tenants IN SHARE ROW EXCLUSIVE MODE;
+    END IF;
+    CREATE TEMP TABLE vqueue_import_report (n bigint GENERATED ALWAYS AS IDENTITY, "table" text, action text, what text,
+                                            count bigint, example text, detail text) ON COMMIT DROP;
+    has_tenants := vqueue._import_copy(schema, 'tenants', '{id,name,domain,created_at,updated_at}',
+        '{uuid,text,text,timestamptz,timestamptz}', 2);
+    PERFORM vqueue._import_tenants();
+    PERFORM vqueue._import_copy(schema, 'queues',
+        '{id,name,tenant_id,description,max_concurrent_users,release_rate_per_minute,is_active,created_at,updated_at}',
+        '{uuid,text,uuid,text,numeric,numeric,bool,timestamptz,timestamptz}', 2);
+    PERFORM vqueue._import_queues(has_tenants);
+    PERFORM vqueue._import_copy(schema, 'user_sessions',
+        '{id,queue_id,user_id,user_name,user_email,priority,position,status,joined_at,served_at,left_at}',
+        '{uuid,uuid,uuid,text,text,text,numeric,text,timestamptz,timestamptz,timestamptz}', 2);
+    ANALYZE pg_temp.vqueue_import_user_sessions;
+    PERFORM vqueue._import_user_sessions();
+
+    FOREACH name IN ARRAY ARRAY['tenants', 'queues', 'user_sessions'] LOOP
+        EXECUTE format($c$
+            INSERT INTO pg_temp.vqueue_import_report ("table", action, what, count, example)
+            SELECT %1$L, action, coalesce(what, 'taken over'), count(*), (array_agg(id ORDER BY n))[1]::text
+              FROM pg_temp.vqueue_import_%1$s GROUP BY action, what
+             ORDER BY array_position('{import,skip,refuse}', action), what$c$, name);
+        EXECUTE format($c$
+            INSERT INTO pg_temp.vqueue_import_report ("table", action, what, count, example)
+            SELECT %1$L, 'change', c, count(*), (array_agg(id ORDER BY n))[1]::text
+              FROM pg_temp.vqueue_import_%1$s, unnest(changes) AS c WHERE action = 'import' GROUP BY c ORDER BY c$c$, name);
+    END LOOP;
+    PERFORM vqueue._import_notes();
+    IF NOT dry_run THEN
+        PERFORM vqueue._import_write();
+    END IF;
+    RETURN QUERY SELECT r."table", r.action, r.what, r.count, r.example, coalesce(r.detail, vqueue._import_detail(r.what))
+                   FROM pg_temp.vqueue_import_report r
+                  ORDER BY array_position('{tenants,queues,user_sessions}', r."table"),
+                           array_position('{import,change,note,skip,refuse}', r.action), r.n;
+    DROP TABLE pg_temp.vqueue_import_report, pg_temp.vqueue_import_tenants, pg_temp.vqueue_import_queues,
+               pg_temp.vqueue_import_user_sessions;
+END
+$$;
+COMMENT ON FUNCTION vqueue.import_sessions(text, bool) IS
+    'takes tenants, queues and sessions over from the tables tenants, queues and user_sessions of a schema, as another waiting room '
+    'may have them: (id uuid, name, domain), (id uuid, tenant_id, name, description, max_concurrent_users, release_rate_per_minute, '
+    'is_active) and (id uuid, queue_id, user_id, user_name, user_email, priority, position, status, joined_at, served_at, left_at). '
+    'Keeps ids, and the order of the line by position, joined_at and id. Reports, by table, what it takes over (import) and with which '
+    'changes (change), what is remarkable (note), what is here already (skip) and what it cannot take over (refuse), each with a '
+    'count and the id of an example. Writes nothing unless dry_run is false. Again imports only what is not here yet. '
+    'Errors: 3F000 no such schema; 42P01 none of the tables in it; 22023 schema vqueue itself; 22004 a null';
+
 /* Memory begins empty; the launcher starts a worker here once this transaction has committed. */
 CREATE FUNCTION vqueue._extension_created() RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vqueue_extension_created';

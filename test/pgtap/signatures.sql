@@ -38,6 +38,7 @@ INSERT INTO face VALUES
     ('readmit', '{uuid,text}', 'vqueue.place', 'volatile'),
     ('set_priority', '{uuid,text}', 'vqueue.place', 'volatile'),
     ('user_id', '{text}', 'uuid', 'stable'),
+    ('import_sessions', '{text,boolean}', 'setof record', 'volatile'),
     ('check', '{}', 'setof record', 'volatile'),
     ('rebuild', '{}', 'bigint', 'volatile'),
     ('memory', '{}', 'record', 'volatile'),
