@@ -312,7 +312,7 @@ vq_note_ticket(VqQueue *queue, int64 ticket)
 }
 
 void
-vq_note_remove(VqQueue *queue, VqKind kind, int64 ticket, int flags)
+vq_note_remove(VqQueue *queue, VqKind kind, int64 ticket, int flags, int64 stay)
 {
 	VqOp	   *op;
 
@@ -321,6 +321,7 @@ vq_note_remove(VqQueue *queue, VqKind kind, int64 ticket, int flags)
 	op->kind = kind;
 	op->flags = flags;
 	op->u.ticket = ticket;
+	op->taken.mono = stay;
 }
 
 void

@@ -11,6 +11,7 @@
 #include "funcapi.h"
 #include "mark.h"
 #include "miscadmin.h"
+#include "outlook.h"
 #include "place.h"
 #include "queue.h"
 #include "rebuild.h"
@@ -25,9 +26,6 @@
 /* Polls are asked for after a tenth of the wait, but within these microseconds. */
 #define POLL_SHORTEST	INT64CONST(1000000)
 #define POLL_LONGEST	INT64CONST(60000000)
-
-/* Departures are no measure before they were counted for so many seconds. */
-#define SHORTEST_SPAN 3
 
 void
 vq_null_argument(const char *name)
@@ -121,29 +119,7 @@ vq_count_position(const VqRow *row)
 	return vq_lanes_position(&lanes, counts + 1, row->lane, counts[0]);
 }
 
-/* ---- estimates ---- */
-
-int64
-vq_estimate(const VqQueue *queue, VqNow now, int64 position)
-{
-	int64		free_slots = queue->settings.max_concurrent_users - queue->line.count[VQ_INSIDE];
-	int64		wait;
-	int			span;
-	int			departures;
-
-	if ((queue->settings.state & VQ_RELEASES) == 0)
-		return -1;
-	if (vq_lets_all_in(queue))
-		return 0;
-	wait = vq_pacer_wait(&queue->pacer, now, position);
-
-	/* Beyond the free slots, as many come in as go out. */
-	span = vq_ring_span(&queue->departed, now);
-	departures = vq_ring_sum(&queue->departed, now, span);
-	if (position > free_slots && departures > 0 && span >= SHORTEST_SPAN)
-		wait = Max(wait, (position - Max(free_slots, 0)) * span * USECS_PER_SEC / departures);
-	return wait;
-}
+/* ---- when to ask again ---- */
 
 static int64
 polite_delay(int64 wait)
@@ -155,6 +131,8 @@ polite_delay(int64 wait)
 
 /* ---- locating ---- */
 
+static const VqWait unknown_wait = {-1, -1};
+
 /*
  * Position of a row by memory.  False if memory says that the row does not
  * wait any more, or in another lane, or is not inside any more, and should be
@@ -162,13 +140,13 @@ polite_delay(int64 wait)
  */
 static bool
 locate_in_memory(VqQueue *queue, const VqRow *row, bool last_try, bool alive,
-				 int64 *position, int64 *wait)
+				 int64 *position, VqWait *wait)
 {
 	bool		found = true;
 	VqNow		now = vq_now();
 
 	*position = VQ_POSITION_NONE;
-	*wait = -1;
+	*wait = unknown_wait;
 	LWLockAcquire(&queue->lock, LW_SHARED);
 	if (vq_is_queue(queue, &row->queue_id))
 	{
@@ -179,8 +157,10 @@ locate_in_memory(VqQueue *queue, const VqRow *row, bool last_try, bool alive,
 			int			lane = vq_line_lane(&queue->line, vq_arena(), row->ticket);
 
 			found = lane == (int) row->lane || last_try;
-			*position = position_in_lane(queue, lane >= 0 ? lane : (int) row->lane, row->ticket);
-			*wait = vq_estimate(queue, now, *position);
+			if (lane < 0)
+				lane = row->lane;
+			*position = position_in_lane(queue, lane, row->ticket);
+			*wait = vq_estimate(queue, now, lane, *position);
 		}
 		else
 		{
@@ -197,12 +177,12 @@ locate_in_memory(VqQueue *queue, const VqRow *row, bool last_try, bool alive,
  * not asked again: at a promotion it would be yes before memory is built.
  */
 static int64
-locate(VqPlace *place, bool alive, int64 *wait)
+locate(VqPlace *place, bool alive, VqWait *wait)
 {
 	VqRow	   *row = &place->row;
 	int64		position;
 
-	*wait = -1;
+	*wait = unknown_wait;
 	if (!vq_is_live(row))
 		return VQ_POSITION_NONE;
 	if (place->by_table)
@@ -225,7 +205,7 @@ locate(VqPlace *place, bool alive, int64 *wait)
 int64
 vq_locate_position(VqPlace *place, bool alive)
 {
-	int64		wait;
+	VqWait		wait;
 
 	return locate(place, alive, &wait);
 }
@@ -233,8 +213,8 @@ vq_locate_position(VqPlace *place, bool alive)
 void
 vq_locate(VqPlace *place, bool alive)
 {
-	place->position = locate(place, alive, &place->estimated_wait);
-	place->next_poll_after = place->row.status == VQ_WAITING ? polite_delay(place->estimated_wait) : -1;
+	place->position = locate(place, alive, &place->wait);
+	place->next_poll_after = place->row.status == VQ_WAITING ? polite_delay(place->wait.median) : -1;
 }
 
 /* ---- the SQL type ---- */
@@ -268,11 +248,12 @@ vq_place_values(const VqPlace *place, Datum *values, bool *nulls)
 	values[4] = CStringGetTextDatum(vq_lane_names[row->lane]);
 	values[5] = Int64GetDatum(row->ticket);
 	put(values, nulls, 6, Int64GetDatum(place->position), place->position < 0);
-	put(values, nulls, 7, PointerGetDatum(vq_interval(place->estimated_wait)), place->estimated_wait < 0);
-	put(values, nulls, 8, PointerGetDatum(vq_interval(place->next_poll_after)), place->next_poll_after < 0);
-	values[9] = TimestampTzGetDatum(row->joined_at);
-	put(values, nulls, 10, TimestampTzGetDatum(row->served_at), row->served_at == 0);
-	put(values, nulls, 11, TimestampTzGetDatum(row->left_at), row->left_at == 0);
+	put(values, nulls, 7, PointerGetDatum(vq_interval(place->wait.median)), place->wait.median < 0);
+	put(values, nulls, 8, PointerGetDatum(vq_interval(place->wait.p90)), place->wait.p90 < 0);
+	put(values, nulls, 9, PointerGetDatum(vq_interval(place->next_poll_after)), place->next_poll_after < 0);
+	values[10] = TimestampTzGetDatum(row->joined_at);
+	put(values, nulls, 11, TimestampTzGetDatum(row->served_at), row->served_at == 0);
+	put(values, nulls, 12, TimestampTzGetDatum(row->left_at), row->left_at == 0);
 }
 
 /* The descriptor of type place, kept: looking it up costs more than a rank. */

@@ -20,7 +20,7 @@ typedef struct VqPlace
 	bool		by_table;		/* count in the tables: on a standby there is no memory */
 	char		queue[VQ_NAME_SIZE];
 	int64		position;
-	int64		estimated_wait; /* microseconds, -1 unknown */
+	VqWait		wait;			/* estimated */
 	int64		next_poll_after;	/* microseconds, -1 none */
 } VqPlace;
 
@@ -29,12 +29,6 @@ extern int64 vq_position_in(const VqQueue *queue, int64 ticket);
 
 /* The ticket next in line, 0 if nobody waits.  Caller holds the lock. */
 extern int64 vq_head(const VqQueue *queue);
-
-/*
- * Expected wait in microseconds at a position, -1 if it cannot be told.
- * Caller holds the lock.
- */
-extern int64 vq_estimate(const VqQueue *queue, VqNow now, int64 position);
 
 /*
  * Work out where the session of place->row stands; the row is read again if it
@@ -52,7 +46,7 @@ extern int64 vq_count_position(const VqRow *row);
 extern Datum vq_place_datum(FunctionCallInfo fcinfo, const VqPlace *place);
 
 /* The columns of a place; for functions that return a set. */
-#define VQ_PLACE_COLUMNS 12
+#define VQ_PLACE_COLUMNS 13
 extern void vq_place_values(const VqPlace *place, Datum *values, bool *nulls);
 
 extern Interval *vq_interval(int64 microseconds);

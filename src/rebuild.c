@@ -35,6 +35,7 @@ typedef struct Loader
 	pg_uuid_t	queue_id;
 	uint64		build;
 	Snapshot	snapshot;
+	VqNow		now;			/* when the queue's lock was taken */
 	int			rows;			/* loaded since the queue's lock was taken; 0 if it is not held */
 } Loader;
 
@@ -237,8 +238,13 @@ load_session(const VqRow *row, void *arg)
 	if (loader->queue == NULL)
 		return;					/* its queue is yet to be replicated, or was dropped since */
 	if (loader->rows++ == 0)
+	{
 		LWLockAcquire(&loader->queue->lock, LW_EXCLUSIVE);
+		loader->now = vq_now();
+	}
 	fits = load_row(&loader->queue->line, row);
+	if (row->status == VQ_SERVING)
+		vq_flow_found(&loader->queue->flow, loader->now.mono, loader->now.wall - row->served_at);
 	loader->queue->next_ticket = Max(loader->queue->next_ticket, row->ticket + 1);
 	if (loader->rows == ROWS_A_LOCK || !fits)
 		unlock_loader(loader);
@@ -257,6 +263,8 @@ wipe_queues(VqDatabase *db)
 	{
 		LWLockAcquire(&queues[i]->lock, LW_EXCLUSIVE);
 		vq_line_wipe(&queues[i]->line, vq_arena());
+		vq_flow_forget_inside(&queues[i]->flow);
+		vq_score_void(&queues[i]->score);
 		LWLockRelease(&queues[i]->lock);
 	}
 	pfree(queues);

@@ -16,10 +16,12 @@
 
 #include "compat.h"
 #include "datatype/timestamp.h"
+#include "estimate.h"
 #include "lanes.h"
 #include "line.h"
 #include "pacer.h"
 #include "port/atomics.h"
+#include "score.h"
 #include "storage/condition_variable.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -116,8 +118,10 @@ typedef struct VqQueue
 	int64		reap_at;		/* mono time before which nobody's time is up; 0: not known */
 
 	VqRing		released;		/* releases committed */
-	VqRing		departed;		/* slots given up */
 	int64		released_total;
+	VqFlow		flow;			/* what is measured of it, by commits and by the worker */
+	VqForecast	forecast;		/* by the worker; whoever lets in counts gone */
+	VqScore		score;			/* by the worker; whoever lets in settles */
 	bool		moved;			/* something moved since the last "moved" event */
 	bool		state_news;		/* the state changed since the last "state" event */
 

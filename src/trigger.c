@@ -312,6 +312,7 @@ vqueue_session_before(PG_FUNCTION_ARGS)
 static bool
 note_step(VqQueue *queue, const VqRow *row, int old_kind, int new_kind, bool inserted)
 {
+	int64		stay = new_kind < 0 && vq_let_in_at(row) != 0 ? row->left_at - vq_let_in_at(row) : -1;
 	int			flags = 0;
 	bool		paid = false;
 
@@ -326,7 +327,7 @@ note_step(VqQueue *queue, const VqRow *row, int old_kind, int new_kind, bool ins
 						   !inserted && !is_replica()) || (flags & VQ_PAID);
 	if (old_kind >= 0)
 		vq_note_remove(queue, old_kind, row->ticket,
-					   new_kind < 0 ? VQ_ANNOUNCE : new_kind == VQ_INSIDE ? VQ_TAKEN : 0);
+					   new_kind < 0 ? VQ_ANNOUNCE : new_kind == VQ_INSIDE ? VQ_TAKEN : 0, stay);
 	return paid;
 }
 
@@ -340,7 +341,7 @@ note_claim(VqQueue *queue, const VqRow *old, const VqRow *new)
 	if (new->status == VQ_IS_READY)
 		(void) vq_note_add(queue, &new->queue_id, VQ_CALLED, new->ticket, &new->tid, 0, false);
 	else
-		vq_note_remove(queue, VQ_CALLED, new->ticket, 0);
+		vq_note_remove(queue, VQ_CALLED, new->ticket, 0, -1);
 }
 
 PG_FUNCTION_INFO_V1(vqueue_session_after);
@@ -387,7 +388,7 @@ vqueue_session_after(PG_FUNCTION_ARGS)
 			vq_note_let_in(queue, &row.queue_id, vq_let_in_at(&new));
 	}
 	else if (vq_is_live(&row))
-		vq_note_remove(queue, vq_row_kind(&row), row.ticket, 0);
+		vq_note_remove(queue, vq_row_kind(&row), row.ticket, 0, -1);
 	return PointerGetDatum(NULL);
 }
 
