@@ -54,7 +54,10 @@ typedef struct Door
 	double		by_slots;		/* let in, who waited for a slot rather than a token */
 	float		inside[VQ_AGES];
 	float		hazard[VQ_AGES];
+	float		chance[VQ_AGES];	/* to leave in this tick */
 } Door;
+
+StaticAssertDecl(VQ_AGES % 8 == 0, "ages are added up by eight");
 
 /* The line ahead of somebody in one lane. */
 typedef struct Ahead
@@ -78,6 +81,8 @@ typedef struct Model
 	Door		door;
 	Ahead		ahead[VQ_LANES];
 	double		time;			/* seconds from now */
+	int			cycle;			/* ticks of a mean stay */
+	double		counted;		/* sum over the last cycle that is followed by ticks */
 } Model;
 
 /* ---- the door ---- */
@@ -125,21 +130,29 @@ open_door(Model *model)
 	door->inside[0] += Max(door->let_in, 0);
 }
 
-/* Who leave in what is left of a tick, or in all of it. */
-static double
-leave(Door *door, float part)
+/* Of those who are still in when only a part of a tick is left, more leave in it than of all. */
+static void
+shorten_tick(Door *door, float part)
 {
-	double		left = 0;
-
 	for (int age = 0; age < VQ_AGES; age++)
-	{
-		float		hazard = door->hazard[age];
-		float		leaving = door->inside[age] * hazard * part / (1 - hazard * (1 - part));
+		door->chance[age] = door->hazard[age] * part / (1 - door->hazard[age] * (1 - part));
+}
 
-		door->inside[age] -= leaving;
-		left += leaving;
-	}
-	return left;
+/* Who leave in a tick.  The sums are apart so that a compiler can form several at once. */
+static double
+leave(Door *door)
+{
+	float		left[8] = {0};
+
+	for (int age = 0; age < VQ_AGES; age += lengthof(left))
+		for (int i = 0; i < (int) lengthof(left); i++)
+		{
+			float		leaving = door->inside[age + i] * door->chance[age + i];
+
+			door->inside[age + i] -= leaving;
+			left[i] += leaving;
+		}
+	return (left[0] + left[1]) + (left[2] + left[3]) + (left[4] + left[5]) + (left[6] + left[7]);
 }
 
 static void
@@ -150,13 +163,22 @@ grow_older(Door *door)
 	door->inside[0] = 0;
 }
 
+/* Whether those who leave are, or by chance may be, too few for the tokens there are. */
+static bool
+waits_for_slots(const Model *model)
+{
+	const Door *door = &model->door;
+
+	return door->slots - sqrt(model->variation * door->left) < door->tokens;
+}
+
 /* The next step, of what is left of a tick or of all of it.  Returns who were let in. */
 static double
 pass_door(Model *model, float part)
 {
 	const VqPacer *pacer = model->situation->pacer;
 	Door	   *door = &model->door;
-	double		left = leave(door, part);
+	double		left = leave(door);
 	double		let_in = door->let_in;
 	double		counted = door->counted;
 
@@ -169,7 +191,7 @@ pass_door(Model *model, float part)
 
 	/* The chances of the next one are even when half of somebody has left. */
 	door->counted = Max(counted, Min(door->tokens, door->slots + Min(door->left, 0.5)));
-	if (door->slots < door->tokens)
+	if (waits_for_slots(model))
 		door->by_slots += door->counted - counted;
 
 	/* The bucket spills what is not used. */
@@ -288,7 +310,7 @@ note_moment(const Model *model, VqForecast *forecast, int m)
 		if (m > 0)
 		{
 			expected = Max(expected, forecast->expected[lane][m - 1]);
-			if (model->door.slots < model->door.tokens)
+			if (waits_for_slots(model))
 				certain = Min(certain, forecast->expected[lane][m - 1]);
 			certain = Max(certain, forecast->certain[lane][m - 1]);
 		}
@@ -312,6 +334,7 @@ begin(Model *model, const VqFlow *flow, const VqSituation *situation)
 	model->flow = flow;
 	model->situation = situation;
 	model->tick = (INT64CONST(1) << Max(flow->shift, VQ_LEAST_SHIFT)) / SECOND;
+	model->cycle = Min(Max((int) rint(flow->mean / model->tick), 1), TICKS / 2);
 	model->impatience = vq_flow_impatience(flow);
 	model->variation = flow->shift > 0 ? flow->variation : 1;
 	model->stay_doubt = Min(sqrt(model->variation / Max(flow->stays, 1)), MOST_DOUBT);
@@ -326,67 +349,85 @@ begin(Model *model, const VqFlow *flow, const VqSituation *situation)
 	}
 }
 
+/* Follow the flow tick by tick; returns how many moments that took. */
+static int
+follow(Model *model, VqForecast *forecast)
+{
+	/* The present tick has begun already. */
+	float		part = 1 - fmod(model->situation->now.mono / SECOND, model->tick) / model->tick;
+	int			ticks = 0;
+	int			m = 0;
+
+	note_moment(model, forecast, m++);
+	shorten_tick(&model->door, part);
+	for (int s = 0; s < (int) lengthof(spacing); s++)
+		for (int i = 0; i < spacing[s].moments; i++)
+		{
+			for (int t = 0; t < spacing[s].ticks; t++)
+			{
+				double		n = pass_door(model, part);
+
+				move_all(model, part * model->tick, n);
+				if (part < 1)
+					shorten_tick(&model->door, part = 1);
+				if (ticks++ >= TICKS - model->cycle)
+					model->counted += model->door.counted;
+			}
+			note_moment(model, forecast, m++);
+		}
+	return m;
+}
+
+/*
+ * Then it is steady.  Where all who are inside leave at about the same time, it
+ * goes on from where it is on average, not from the step it is on.
+ */
+static void
+go_on(Model *model, VqForecast *forecast, int m)
+{
+	const VqSituation *situation = model->situation;
+	double		stay = model->flow->mean > 0 ? model->flow->mean : model->tick / model->door.hazard[VQ_AGES - 1];
+	double		rate = Min(situation->pacer->rate_per_minute / 60.0, situation->cap / stay);
+	double		ahead = 0;
+
+	if (waits_for_slots(model))
+		ahead = model->counted / model->cycle + rate * model->tick * (model->cycle - 1) / 2 - model->door.counted;
+	for (; m < VQ_MOMENTS; m++)
+	{
+		double		seconds = model->time * (LATER - 1);
+		double		n = rate * seconds + ahead;
+
+		if (waits_for_slots(model))
+			model->door.by_slots += n;
+		model->door.counted += n;
+		ahead = 0;
+		move_all(model, seconds, n);
+		note_moment(model, forecast, m);
+	}
+}
+
 void
 vq_forecast(const VqFlow *flow, const VqSituation *situation, VqForecast *forecast)
 {
 	Model		model;
-	int			m = 0;
-	int			ticks = 0;
-	float		part;
-	double		half_time = 0;
-	double		half = 0;
-	double		rate;
 
 	begin(&model, flow, situation);
-
-	/* The present tick has begun already. */
-	part = 1 - fmod(situation->now.mono / SECOND, model.tick) / model.tick;
-	note_moment(&model, forecast, m++);
-	for (int s = 0; s < (int) lengthof(spacing); s++)
-		for (int i = 0; i < spacing[s].moments; i++)
-		{
-			for (int t = 0; t < spacing[s].ticks; t++, ticks++, part = 1)
-			{
-				double		n = pass_door(&model, part);
-
-				move_all(&model, part * model.tick, n);
-				if (ticks == TICKS / 2)
-				{
-					half_time = model.time;
-					half = model.door.counted;
-				}
-			}
-			note_moment(&model, forecast, m++);
-		}
-	rate = (model.door.counted - half) / (model.time - half_time);
-	while (m < VQ_MOMENTS)
-	{
-		double		seconds = model.time * (LATER - 1);
-		double		n = rate * seconds;
-
-		if (model.door.slots < model.door.tokens)
-			model.door.by_slots += n;
-		model.door.counted += n;
-		move_all(&model, seconds, n);
-		note_moment(&model, forecast, m++);
-	}
+	go_on(&model, forecast, follow(&model, forecast));
 	forecast->at = situation->now.mono;
 	forecast->gone = 0;
 }
 
 /* ---- asking ---- */
 
-/* When the positions come to this one, in seconds; negative for never. */
-static double
-moment_of(const float *moment, const float *positions, float position)
+/*
+ * The first moment, from this one on, by which the position has been let in; the
+ * last one if it has not by then.
+ */
+static int
+moment_after(const float *positions, float position, int low)
 {
-	int			low = 0;
 	int			high = VQ_MOMENTS - 1;
 
-	if (position <= positions[0])
-		return moment[0];
-
-	/* The first moment by which it has been let in; beyond the last one the flow goes on as it did. */
 	while (low < high)
 	{
 		int			middle = (low + high) / 2;
@@ -396,10 +437,19 @@ moment_of(const float *moment, const float *positions, float position)
 		else
 			high = middle;
 	}
-	if (positions[low] <= positions[low - 1])
+	return low;
+}
+
+/* When exactly, in seconds; beyond the last moment all goes on as it did.  Negative: never. */
+static double
+time_of(const float *moment, const float *positions, float position, int m)
+{
+	if (m == 0)
+		return moment[0];
+	if (positions[m] <= positions[m - 1])
 		return -1;
-	return moment[low - 1] + (double) (position - positions[low - 1]) *
-		(moment[low] - moment[low - 1]) / (positions[low] - positions[low - 1]);
+	return moment[m - 1] + (double) (position - positions[m - 1]) *
+		(moment[m] - moment[m - 1]) / (positions[m] - positions[m - 1]);
 }
 
 static int64
@@ -413,12 +463,19 @@ remaining(double moment, int64 since)
 VqWait
 vq_forecast_wait(const VqForecast *forecast, int64 mono, int lane, int64 position)
 {
+	const float *expected = forecast->expected[lane];
+	const float *certain = forecast->certain[lane];
 	int64		since = Max(mono - forecast->at, 0);
 	float		then = position + forecast->gone;
+	int			m = moment_after(expected, then, 0);
 	VqWait		wait;
 
-	wait.median = remaining(moment_of(forecast->moment, forecast->expected[lane], then), since);
-	wait.p90 = remaining(moment_of(forecast->moment, forecast->certain[lane], then), since);
+	wait.median = remaining(time_of(forecast->moment, expected, then, m), since);
+
+	/* What is certain comes at that moment or later, and rarely much later. */
+	while (m < VQ_MOMENTS - 1 && certain[m] < then)
+		m++;
+	wait.p90 = remaining(time_of(forecast->moment, certain, then, m), since);
 	if (wait.p90 >= 0 && wait.median >= 0)
 		wait.p90 = Max(wait.p90, wait.median);
 	return wait;

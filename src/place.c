@@ -235,22 +235,41 @@ put(Datum *values, bool *nulls, int column, Datum value, bool isnull)
 	nulls[column] = isnull;
 }
 
+/* The values are built in the place itself: to allocate each would cost a poll more than its rank. */
+static void
+put_text(Datum *values, int column, VqPlaceText *text, const char *word)
+{
+	Size		length = strlen(word);
+
+	SET_VARSIZE(text, VARHDRSZ + length);
+	memcpy(VARDATA(text), word, length);
+	values[column] = PointerGetDatum(text);
+}
+
+static void
+put_span(Datum *values, bool *nulls, int column, Interval *span, int64 microseconds)
+{
+	span->time = microseconds;
+	span->day = span->month = 0;
+	put(values, nulls, column, PointerGetDatum(span), microseconds < 0);
+}
+
 void
-vq_place_values(const VqPlace *place, Datum *values, bool *nulls)
+vq_place_values(VqPlace *place, Datum *values, bool *nulls)
 {
 	const VqRow *row = &place->row;
 
 	memset(nulls, false, VQ_PLACE_COLUMNS * sizeof(bool));
 	values[0] = UUIDPGetDatum(&row->id);
-	values[1] = CStringGetTextDatum(place->queue);
+	put_text(values, 1, &place->texts[0], place->queue);
 	values[2] = UUIDPGetDatum(&row->user_id);
-	values[3] = CStringGetTextDatum(vq_status_names[row->status]);
-	values[4] = CStringGetTextDatum(vq_lane_names[row->lane]);
+	put_text(values, 3, &place->texts[1], vq_status_names[row->status]);
+	put_text(values, 4, &place->texts[2], vq_lane_names[row->lane]);
 	values[5] = Int64GetDatum(row->ticket);
 	put(values, nulls, 6, Int64GetDatum(place->position), place->position < 0);
-	put(values, nulls, 7, PointerGetDatum(vq_interval(place->wait.median)), place->wait.median < 0);
-	put(values, nulls, 8, PointerGetDatum(vq_interval(place->wait.p90)), place->wait.p90 < 0);
-	put(values, nulls, 9, PointerGetDatum(vq_interval(place->next_poll_after)), place->next_poll_after < 0);
+	put_span(values, nulls, 7, &place->spans[0], place->wait.median);
+	put_span(values, nulls, 8, &place->spans[1], place->wait.p90);
+	put_span(values, nulls, 9, &place->spans[2], place->next_poll_after);
 	values[10] = TimestampTzGetDatum(row->joined_at);
 	put(values, nulls, 11, TimestampTzGetDatum(row->served_at), row->served_at == 0);
 	put(values, nulls, 12, TimestampTzGetDatum(row->left_at), row->left_at == 0);
@@ -276,7 +295,7 @@ place_desc(FunctionCallInfo fcinfo)
 }
 
 Datum
-vq_place_datum(FunctionCallInfo fcinfo, const VqPlace *place)
+vq_place_datum(FunctionCallInfo fcinfo, VqPlace *place)
 {
 	Datum		values[VQ_PLACE_COLUMNS];
 	bool		nulls[VQ_PLACE_COLUMNS];

@@ -14,6 +14,13 @@
 #define VQ_POSITION_INSIDE	0
 #define VQ_POSITION_NONE	(-1)
 
+/* A text as a Datum points to it, with room for a queue's name. */
+typedef struct VqPlaceText
+{
+	int32		header;
+	char		data[VQ_NAME_SIZE];
+} VqPlaceText;
+
 typedef struct VqPlace
 {
 	VqRow		row;
@@ -22,6 +29,8 @@ typedef struct VqPlace
 	int64		position;
 	VqWait		wait;			/* estimated */
 	int64		next_poll_after;	/* microseconds, -1 none */
+	VqPlaceText texts[3];		/* what its values point to */
+	Interval	spans[3];
 } VqPlace;
 
 /* Position of a ticket as memory has it.  Caller holds the queue's lock. */
@@ -43,11 +52,11 @@ extern int64 vq_locate_position(VqPlace *place, bool alive);
 extern int64 vq_count_position(const VqRow *row);
 
 /* As a value of type place, which is the result type of the function called. */
-extern Datum vq_place_datum(FunctionCallInfo fcinfo, const VqPlace *place);
+extern Datum vq_place_datum(FunctionCallInfo fcinfo, VqPlace *place);
 
-/* The columns of a place; for functions that return a set. */
+/* The columns of a place, valid as long as it is; for functions that return a set. */
 #define VQ_PLACE_COLUMNS 13
-extern void vq_place_values(const VqPlace *place, Datum *values, bool *nulls);
+extern void vq_place_values(VqPlace *place, Datum *values, bool *nulls);
 
 extern Interval *vq_interval(int64 microseconds);
 

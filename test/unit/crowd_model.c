@@ -8,8 +8,8 @@
 
 #define SECOND		INT64CONST(1000000)
 #define NEVER		PG_INT64_MAX
-#define MAX_PEOPLE	200000
-#define MAX_ASKED	20000
+#define MAX_PEOPLE	50000
+#define MAX_ASKED	4000
 #define SHORTEST	(30 * SECOND)
 
 typedef enum EventType
@@ -55,13 +55,17 @@ typedef struct World
 	VqForecast	forecast;
 	int64		count[VQ_LANES];
 	int			inside;
-	Event	   *events;			/* a binary heap */
+	int64		next_ask;
+	int64		next_token;
 	int			n_events;
-	Person	   *people;			/* by time of joining */
 	int			n_people;
-	int			first[VQ_LANES];	/* before which nobody of the lane waits */
-	Question   *asked;
 	int			n_asked;
+	int			first[VQ_LANES];	/* before which nobody of the lane waits */
+
+	/* All above is zeroed before each play. */
+	Event	   *events;			/* a binary heap */
+	Person	   *people;			/* by time of joining */
+	Question   *asked;
 } World;
 
 /* ---- events ---- */
@@ -183,8 +187,11 @@ let_in(World *w)
 		vq_flow_entered(&w->flow, w->now.mono);
 		plan(w, w->now.mono + stay(w), LEAVE, who);
 	}
-	if (lane >= 0 && w->inside < w->scenario->cap)
-		plan(w, vq_pacer_due(&w->pacer, w->now, 1), TOKEN, 0);
+	if (lane >= 0 && w->inside < w->scenario->cap && w->next_token <= w->now.mono)
+	{
+		w->next_token = vq_pacer_due(&w->pacer, w->now, 1);
+		plan(w, w->next_token, TOKEN, 0);
+	}
 }
 
 static void
@@ -196,7 +203,10 @@ look(World *w)
 	for (int lane = 0; lane < VQ_LANES; lane++)
 		waiting += w->count[lane];
 	vq_flow_look(&w->flow, w->now.mono, waiting);
-	vq_forecast(&w->flow, &situation, &w->forecast);
+
+	/* Made only if somebody will ask, as that is what takes time. */
+	if (w->next_ask < w->now.mono + SECOND)
+		vq_forecast(&w->flow, &situation, &w->forecast);
 	plan(w, w->now.mono + SECOND, LOOK, 0);
 }
 
@@ -208,7 +218,8 @@ ask(World *w)
 	int64		rank = 0;
 	Question   *question = &w->asked[w->n_asked];
 
-	plan(w, w->now.mono + SECOND / 2 + source_below(&w->source, SECOND), ASK, 0);
+	w->next_ask = w->now.mono + SECOND + source_below(&w->source, 5 * SECOND);
+	plan(w, w->next_ask, ASK, 0);
 	while (who < w->n_people && !w->people[who].waits)
 		who++;
 	if (who >= w->n_people || w->forecast.at == 0 || w->now.mono < w->scenario->ask_from * SECOND)
@@ -272,49 +283,35 @@ by_value(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static Outcome
-judge(World *w)
+/* Add what came true of the questions; returns how many errors were added. */
+static int
+judge(const World *w, double *errors, Outcome *outcome)
 {
-	double	   *errors = malloc(MAX_ASKED * sizeof(double));
-	Outcome		outcome = {0};
+	int			n = 0;
 
-	MUST(errors != NULL);
 	for (int i = 0; i < w->n_asked; i++)
 	{
-		Question   *question = &w->asked[i];
+		const Question *question = &w->asked[i];
 		int64		wait = w->people[question->who].let_in - question->at;
 
 		if (w->people[question->who].let_in == 0 || wait < SHORTEST)
 			continue;
 		if (question->answer.median < 0)
-			outcome.untold++;
-		errors[outcome.asked++] = fabs((double) (question->answer.median - wait)) / wait;
-		outcome.within += question->answer.p90 < 0 || wait <= question->answer.p90 + SECOND;
-		outcome.longest = Max(outcome.longest, (double) wait / SECOND);
+			outcome->untold++;
+		errors[n++] = fabs((double) (question->answer.median - wait)) / wait;
+		outcome->within += question->answer.p90 < 0 || wait <= question->answer.p90 + SECOND;
+		outcome->longest = Max(outcome->longest, (double) wait / SECOND);
 	}
-	if (outcome.asked > 0)
-	{
-		qsort(errors, outcome.asked, sizeof(double), by_value);
-		outcome.error = errors[outcome.asked / 2];
-		outcome.within /= outcome.asked;
-	}
-	free(errors);
-	return outcome;
+	return n;
 }
 
-Outcome
-crowd_model_run(const Scenario *scenario, uint64 seed)
+static void
+play(World *w, const Scenario *scenario, uint64 seed)
 {
-	World	   *w = calloc(1, sizeof(World));
-	Outcome		outcome;
-
-	MUST(w != NULL);
+	memset(w, 0, offsetof(World, events));
+	memset(w->people, 0, MAX_PEOPLE * sizeof(Person));
 	w->scenario = scenario;
 	w->source = source_of_seed(seed, PG_UINT64_MAX);
-	w->events = malloc(4 * MAX_PEOPLE * sizeof(Event));
-	w->people = calloc(MAX_PEOPLE, sizeof(Person));
-	w->asked = malloc(MAX_ASKED * sizeof(Question));
-	MUST(w->events != NULL && w->people != NULL && w->asked != NULL);
 	vq_lanes_configure(&w->lanes, scenario->weight);
 	vq_pacer_init(&w->pacer, w->now, scenario->rate, vq_pacer_default_burst(scenario->rate), true);
 	for (int lane = 0; lane < VQ_LANES; lane++)
@@ -332,10 +329,35 @@ crowd_model_run(const Scenario *scenario, uint64 seed)
 		happen(w, event);
 		let_in(w);
 	}
-	outcome = judge(w);
+}
+
+Outcome
+crowd_model_run(const Scenario *scenario, uint64 seed, int times)
+{
+	World	   *w = calloc(1, sizeof(World));
+	double	   *errors = malloc(times * MAX_ASKED * sizeof(double));
+	Outcome		outcome = {0};
+
+	MUST(w != NULL && errors != NULL);
+	w->events = malloc(4 * MAX_PEOPLE * sizeof(Event));
+	w->people = malloc(MAX_PEOPLE * sizeof(Person));
+	w->asked = malloc(MAX_ASKED * sizeof(Question));
+	MUST(w->events != NULL && w->people != NULL && w->asked != NULL);
+	for (int i = 0; i < times; i++)
+	{
+		play(w, scenario, seed + i * 1000);
+		outcome.asked += judge(w, errors + outcome.asked, &outcome);
+	}
+	if (outcome.asked > 0)
+	{
+		qsort(errors, outcome.asked, sizeof(double), by_value);
+		outcome.error = errors[outcome.asked / 2];
+		outcome.within /= outcome.asked;
+	}
 	free(w->events);
 	free(w->people);
 	free(w->asked);
 	free(w);
+	free(errors);
 	return outcome;
 }

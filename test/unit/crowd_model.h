@@ -38,7 +38,7 @@ typedef struct Scenario
 	double		until;
 } Scenario;
 
-/* What came of the estimates that were asked for, for waits over 30 s. */
+/* What came of the estimates that were asked for, for waits of 30 s or more. */
 typedef struct Outcome
 {
 	int			asked;
@@ -48,6 +48,7 @@ typedef struct Outcome
 	double		longest;		/* wait in seconds */
 } Outcome;
 
-extern Outcome crowd_model_run(const Scenario *scenario, uint64 seed);
+/* Play a scenario so many times. */
+extern Outcome crowd_model_run(const Scenario *scenario, uint64 seed, int times);
 
 #endif							/* VQ_CROWD_MODEL_H */
