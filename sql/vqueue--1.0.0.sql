@@ -251,7 +251,8 @@ CREATE TYPE vqueue.place AS (
     left_at         timestamptz
 );
 COMMENT ON TYPE vqueue.place IS
-    'where a session stands: position counts from 1 while waiting, is 0 for the holder of a slot and null once finished';
+    'where a session stands: position counts from 1 while waiting, is 0 for the holder of a slot and null once finished; '
+    'estimated_wait is as likely too short as too long, estimated_wait_p90 is what nine in ten wait at most';
 
 /* -------------------------------------------------------------- triggers */
 

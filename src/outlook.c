@@ -11,8 +11,12 @@
 #include "outlook.h"
 #include "place.h"
 
-/* A forecast is made so often (microseconds) if nothing moves, and good for so long. */
-#define STILL_DELAY		INT64CONST(15000000)
+/*
+ * If nothing moves a forecast is made when somebody should have been let in by
+ * now, but neither sooner nor later (microseconds) than this; and how long it is good.
+ */
+#define SHORTEST_DELAY	INT64CONST(1000000)
+#define LONGEST_DELAY	INT64CONST(15000000)
 #define GOOD_FOR		INT64CONST(20000000)
 
 static bool
@@ -63,7 +67,7 @@ vq_outlook_due(const VqQueue *queue)
 {
 	if ((queue->settings.state & VQ_RELEASES) == 0 || vq_standing(queue) == 0)
 		return VQ_NEVER;
-	return queue->forecast.at + STILL_DELAY;
+	return queue->forecast.at != 0 ? queue->look_at : 0;
 }
 
 /* Anybody who waits: the first from somewhere on, in whatever lane. */
@@ -103,6 +107,18 @@ note_estimate(VqQueue *queue, VqNow now)
 							  vq_position_in(queue, ticket)).median);
 }
 
+/* When the next one should be let in by the forecast, which may turn out to be wrong. */
+static int64
+next_look(const VqQueue *queue, VqNow now)
+{
+	int			lane = vq_lanes_next(&queue->lanes, queue->line.count);
+	int64		wait = lane >= 0 ? vq_forecast_wait(&queue->forecast, now.mono, lane, 1).median : -1;
+
+	if (wait < 0)
+		wait = LONGEST_DELAY;
+	return now.mono + Min(Max(wait, SHORTEST_DELAY), LONGEST_DELAY);
+}
+
 void
 vq_look_out(VqQueue *queue)
 {
@@ -119,6 +135,7 @@ vq_look_out(VqQueue *queue)
 
 	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 	queue->forecast = forecast;
+	queue->look_at = next_look(queue, now);
 	if ((queue->settings.state & VQ_RELEASES) != 0 && !vq_lets_all_in(queue))
 		note_estimate(queue, now);
 	LWLockRelease(&queue->lock);

@@ -121,6 +121,7 @@ typedef struct VqQueue
 	int64		released_total;
 	VqFlow		flow;			/* what is measured of it, by commits and by the worker */
 	VqForecast	forecast;		/* by the worker; whoever lets in counts gone */
+	int64		look_at;		/* mono time when to make another though nothing moves; by the worker */
 	VqScore		score;			/* by the worker; whoever lets in settles */
 	bool		moved;			/* something moved since the last "moved" event */
 	bool		state_news;		/* the state changed since the last "state" event */
