@@ -323,13 +323,15 @@ CREATE TYPE vqueue.place AS (
     ticket          bigint,
     position        bigint,
     estimated_wait  interval,
+    estimated_wait_p90 interval,
     next_poll_after interval,
     joined_at       timestamptz,
     served_at       timestamptz,
     left_at         timestamptz
 );
 COMMENT ON TYPE vqueue.place IS
-    'where a session stands: position counts from 1 while waiting, is 0 for the holder of a slot and null once finished';
+    'where a session stands: position counts from 1 while waiting, is 0 for the holder of a slot and null once finished; '
+    'estimated_wait is as likely too short as too long, estimated_wait_p90 is what nine in ten wait at most';
 
 /* -------------------------------------------------------------- triggers */
 
@@ -1082,21 +1084,24 @@ COMMENT ON FUNCTION vqueue.events_since(text, bigint, int) IS
 
 CREATE FUNCTION vqueue._counters(OUT queue_id uuid, OUT waiting bigint, OUT serving bigint, OUT head bigint,
                                  OUT last_ticket bigint, OUT released_last_minute int, OUT released bigint,
-                                 OUT estimated_wait interval, OUT failures int, OUT last_error text)
+                                 OUT estimated_wait interval, OUT estimated_wait_p90 interval, OUT estimate_error real,
+                                 OUT failures int, OUT last_error text)
     RETURNS SETOF record
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'vqueue_counters';
 COMMENT ON FUNCTION vqueue._counters() IS 'internal: figures of every queue from memory, on a standby from the tables';
 
 CREATE VIEW vqueue.overview AS
     SELECT q.name AS queue, q.id, q.state, c.waiting, c.serving, q.max_concurrent_users, q.release_rate_per_minute,
-           c.released_last_minute, c.released, c.head, c.last_ticket, c.estimated_wait, c.failures, c.last_error
+           c.released_last_minute, c.released, c.head, c.last_ticket, c.estimated_wait,
+           c.estimated_wait_p90, c.estimate_error, c.failures, c.last_error
       FROM vqueue.queues q
       LEFT JOIN vqueue._counters() c ON c.queue_id = q.id
      WHERE q.tenant_id = vqueue._tenant()
      ORDER BY q.name;
 COMMENT ON VIEW vqueue.overview IS
     'one line a queue of the current tenant: head is the ticket next in line, released counts since the server''s start, '
-    'estimated_wait is a newcomer''s, failures and last_error tell of a queue whose release step fails';
+    'estimated_wait is a newcomer''s of normal priority, by even chances, and estimated_wait_p90 what nine in ten wait at most; '
+    'estimate_error is the median of |estimated - actual| / actual of recent waits of 5 s or more, null while unknown; failures and last_error tell of a queue whose release step fails';
 
 CREATE VIEW vqueue.sessions AS
     SELECT q.name AS queue, s.*, vqueue._position(s.queue_id, s.ticket) AS position

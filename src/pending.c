@@ -330,7 +330,7 @@ vq_note_ticket(VqQueue *queue, int64 ticket)
 }
 
 void
-vq_note_remove(VqQueue *queue, const VqRow *row, VqKind kind, int flags)
+vq_note_remove(VqQueue *queue, const VqRow *row, VqKind kind, int flags, int64 stay)
 {
 	VqOp	   *op;
 
@@ -340,6 +340,7 @@ vq_note_remove(VqQueue *queue, const VqRow *row, VqKind kind, int flags)
 	op->flags = flags;
 	op->u.ticket = row->ticket;
 	op->place_key = row->place_key;
+	op->taken.mono = stay;
 }
 
 void

@@ -58,8 +58,12 @@ extern bool vq_note_add(VqQueue *queue, const VqRow *row, VqKind kind, int flags
 /* A session was let in elsewhere or earlier, at that time.  Takes effect at once, as it harms nobody. */
 extern void vq_note_let_in(VqQueue *queue, const pg_uuid_t *id, int64 served_at);
 
-/* Note that a row, which was so before, was written by which its ticket no longer stands there. */
-extern void vq_note_remove(VqQueue *queue, const VqRow *row, VqKind kind, int flags);
+/*
+ * Note that a row, which was so before, was written by which its ticket no longer
+ * stands there; stay is for how many microseconds it held a slot, if it has left
+ * one, negative otherwise.
+ */
+extern void vq_note_remove(VqQueue *queue, const VqRow *row, VqKind kind, int flags, int64 stay);
 
 /* A row with this ticket exists: never issue it.  Takes effect at once, as it harms nobody. */
 extern void vq_note_ticket(VqQueue *queue, int64 ticket);

@@ -38,6 +38,7 @@ typedef struct Loader
 	uint64		build;
 	TimestampTz recall_since;	/* of queues that were not there */
 	Snapshot	snapshot;
+	VqNow		now;			/* when the queue's lock was taken */
 	int			rows;			/* loaded since the queue's lock was taken; 0 if it is not held */
 } Loader;
 
@@ -263,10 +264,15 @@ load_session(const VqRow *row, void *arg)
 	if (loader->queue == NULL)
 		return;					/* its queue is yet to be replicated, or was dropped since */
 	if (loader->rows++ == 0)
+	{
 		LWLockAcquire(&loader->queue->lock, LW_EXCLUSIVE);
+		loader->now = vq_now();
+	}
 	fits = load_row(loader->queue, row);
 	if (fits && loader->queue->recall_build == loader->build)
 		vq_recall_live(loader->queue, row);
+	if (row->status == VQ_SERVING)
+		vq_flow_found(&loader->queue->flow, loader->now.mono, loader->now.wall - row->served_at);
 	loader->queue->next_ticket = Max(loader->queue->next_ticket, row->ticket + 1);
 	if (loader->rows == ROWS_A_LOCK || !fits)
 		unlock_loader(loader);
@@ -286,6 +292,8 @@ wipe_queues(VqDatabase *db)
 		LWLockAcquire(&queues[i]->lock, LW_EXCLUSIVE);
 		vq_line_wipe(&queues[i]->line, vq_arena());
 		vq_wipe_standing(queues[i]);
+		vq_flow_forget_inside(&queues[i]->flow);
+		vq_score_void(&queues[i]->score);
 		LWLockRelease(&queues[i]->lock);
 	}
 	pfree(queues);

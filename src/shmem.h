@@ -16,11 +16,13 @@
 
 #include "compat.h"
 #include "datatype/timestamp.h"
+#include "estimate.h"
 #include "lanes.h"
 #include "line.h"
 #include "order.h"
 #include "pacer.h"
 #include "port/atomics.h"
+#include "score.h"
 #include "storage/condition_variable.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -154,8 +156,11 @@ typedef struct VqQueue
 	uint64		recall_build;	/* the rebuild that loads them */
 
 	VqRing		released;		/* releases committed */
-	VqRing		departed;		/* slots given up */
 	int64		released_total;
+	VqFlow		flow;			/* what is measured of it, by commits and by the worker */
+	VqForecast	forecast;		/* by the worker; whoever lets in counts gone */
+	int64		look_at;		/* mono time when to make another though nothing moves; by the worker */
+	VqScore		score;			/* by the worker; whoever lets in settles */
 	bool		moved;			/* something moved since the last "moved" event */
 	bool		state_news;		/* the state changed since the last "state" event */
 

@@ -342,6 +342,7 @@ note_step(VqQueue *queue, const VqRow *old, const VqRow *row)
 	int			old_kind = old != NULL ? vq_row_kind(old) : -1;
 	int			new_kind = vq_row_kind(row);
 	bool		inserted = old == NULL;
+	int64		stay = new_kind < 0 && vq_let_in_at(row) != 0 ? row->left_at - vq_let_in_at(row) : -1;
 	int			flags = 0;
 	bool		paid = false;
 
@@ -360,7 +361,7 @@ note_step(VqQueue *queue, const VqRow *old, const VqRow *row)
 		paid = vq_note_add(queue, row, new_kind, flags, !inserted && !is_replica()) || (flags & VQ_PAID);
 	if (old_kind >= 0)
 		vq_note_remove(queue, old, old_kind,
-					   new_kind < 0 ? VQ_ANNOUNCE : new_kind == VQ_INSIDE ? VQ_TAKEN : 0);
+					   new_kind < 0 ? VQ_ANNOUNCE : new_kind == VQ_INSIDE ? VQ_TAKEN : 0, stay);
 	return paid;
 }
 
@@ -374,7 +375,7 @@ note_claim(VqQueue *queue, const VqRow *old, const VqRow *new)
 	if (new->status == VQ_IS_READY)
 		(void) vq_note_add(queue, new, VQ_CALLED, 0, false);
 	else
-		vq_note_remove(queue, new, VQ_CALLED, 0);
+		vq_note_remove(queue, new, VQ_CALLED, 0, -1);
 }
 
 PG_FUNCTION_INFO_V1(vqueue_session_after);
@@ -421,7 +422,7 @@ vqueue_session_after(PG_FUNCTION_ARGS)
 			vq_note_let_in(queue, &row.queue_id, vq_let_in_at(&new));
 	}
 	else if (vq_is_live(&row))
-		vq_note_remove(queue, &row, vq_row_kind(&row), 0);
+		vq_note_remove(queue, &row, vq_row_kind(&row), 0, -1);
 	return PointerGetDatum(NULL);
 }
 

@@ -10,6 +10,7 @@
 #include "guc.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "outlook.h"
 #include "place.h"
 #include "purge.h"
 #include "recall.h"
@@ -108,6 +109,24 @@ visit_silent(VqVisit *visit, const VqSettings *settings)
 {
 	if (visit->reap_at <= vq_now().mono)
 		visit->reap_at = vq_reap(visit->queue, &visit->id, settings);
+}
+
+/* ---- estimates ---- */
+
+/* As often as "moved" is told, or if it is time to. */
+static void
+visit_outlook(VqVisit *visit)
+{
+	VqQueue    *queue = visit->queue;
+	VqNow		now = vq_now();
+	bool		wanted;
+
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	wanted = vq_outlook_due(queue) <= now.mono ||
+		(queue->moved && now.mono >= queue->announced_at + VQ_MOVED_DELAY);
+	LWLockRelease(&queue->lock);
+	if (wanted)
+		vq_look_out(queue);
 }
 
 /* ---- events ---- */
@@ -247,6 +266,7 @@ vq_make_visit(VqVisit *visit)
 	visit_releases(visit, &settings);
 	visit_silent(visit, &settings);
 	visit_ended(visit, &settings);
+	visit_outlook(visit);
 	visit_figures(visit);
 }
 

@@ -69,7 +69,7 @@ SELECT is(pg_get_function_arguments('vqueue.create_queue'::regproc),
           'session_retention interval DEFAULT ''00:00:00''::interval', 'create_queue: names and defaults');
 
 -- the type place
-SELECT columns_are('vqueue', 'place', '{id,queue,user_id,status,priority,ticket,position,estimated_wait,next_poll_after,joined_at,served_at,left_at}'::name[]);
+SELECT columns_are('vqueue', 'place', '{id,queue,user_id,status,priority,ticket,position,estimated_wait,estimated_wait_p90,next_poll_after,joined_at,served_at,left_at}'::name[]);
 
 -- tables: what people migrate from
 SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions,events,queue_stats}'::name[]) AS t;
