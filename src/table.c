@@ -25,8 +25,8 @@
 #include "utils/timestamp.h"
 
 static const char *const relation_names[VQ_RELATIONS] = {
-	"tenants", "queues", "ticket_ceilings", "user_sessions", "secrets",
-	"secrets_pkey", "tenants_pkey", "tenants_name_key",
+	"tenants", "queues", "ticket_ceilings", "user_sessions", "secrets", "draws",
+	"draws_pkey", "secrets_pkey", "tenants_pkey", "tenants_name_key",
 	"queues_pkey", "queues_tenant_id_name_key",
 	"user_sessions_pkey", "user_sessions_queue_id_ticket_key", "user_sessions_live_key"
 };
