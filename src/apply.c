@@ -40,6 +40,8 @@ vq_undo_op(VqOp *op)
 		if (op->flags & VQ_PAID)
 			vq_pacer_give_back(&queue->pacer, op->taken, 1);
 	}
+	else if (op->type == OP_DRAW)
+		vq_drop_draft(queue);
 	else if (op->type == OP_CEILING && queue->nascent)
 		queue->ceiling = 0;		/* too low is safe: it is raised again */
 	op->type = OP_NONE;
@@ -183,6 +185,9 @@ apply_queue_op(VqOp *op, bool building, VqNow now)
 			queue->settings.version = 0;
 			queue->ceiling = 0;
 			queue->build = pg_atomic_read_u64(&vq_database()->build);
+			break;
+		case OP_DRAW:
+			vq_adopt_draft(queue);
 			break;
 		case OP_CEILING:
 			queue->ceiling = Max(queue->ceiling, op->u.ceiling);

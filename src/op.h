@@ -20,6 +20,7 @@ typedef enum VqOpType
 	OP_REMOVE,					/* a bit to be cleared after the commit */
 	OP_QUEUE,					/* settings to be put in place */
 	OP_QUEUE_GONE,
+	OP_DRAW,					/* a draft to be put in force */
 	OP_CEILING,
 	OP_NAMES,
 	OP_STALE,

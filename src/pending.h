@@ -16,6 +16,7 @@
 #define VQ_PENDING_H
 
 #include "shmem.h"
+#include "standing.h"
 #include "table.h"
 
 /* How a session was let in or out, in flags of the changes below. */
@@ -71,6 +72,12 @@ extern void vq_note_ticket(VqQueue *queue, int64 ticket);
 /* Note that a queue's row was written; made if the caller made the queue. */
 extern void vq_note_queue(VqQueue *queue, const VqSettings *settings, bool made);
 extern void vq_note_queue_gone(VqQueue *queue);
+
+/*
+ * Note that a draw was held: its order is prepared, and comes into force at the
+ * commit.  Errors: 53200 out of memory; 42704 queue gone.
+ */
+extern void vq_note_draw(VqQueue *queue, const pg_uuid_t *id, const VqEntrants *entrants);
 
 /* Note that a ceiling was written; raised by our own hand, or else where it came from tickets may have been issued up to it. */
 extern void vq_note_ceiling(VqQueue *queue, int64 ceiling, bool raised);

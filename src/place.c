@@ -6,6 +6,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "draws.h"
 #include "due.h"
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -102,18 +103,21 @@ vq_count_position(const VqRow *row)
 	VqCaller	caller;
 	VqLanes		lanes = {{0}, {0}};
 	VqSettings	settings;
-	Datum		values[3];
+	Datum		values[4];
 	int64		counts[1 + VQ_LANES];
 	bool		isnull;
+	bool		drawn = false;
 
 	if (row->status != VQ_WAITING)
 		return vq_is_live(row) ? VQ_POSITION_INSIDE : VQ_POSITION_NONE;
 	if (vq_fetch_queue(&row->queue_id, &settings))
 		vq_lanes_configure(&lanes, settings.weights);
+	drawn = vq_has_drawn(&row->queue_id);
 	values[0] = UUIDPGetDatum(&row->queue_id);
 	values[1] = Int64GetDatum(row->ticket);
 	values[2] = CStringGetTextDatum(vq_lane_names[row->lane]);
-	vq_execute(VQ_COUNT_AHEAD, values, NULL, &caller);
+	values[3] = Int64GetDatum(row->place_key);
+	vq_execute(drawn ? VQ_COUNT_AHEAD_DRAWN : VQ_COUNT_AHEAD, values, NULL, &caller);
 	for (int i = 0; i <= VQ_LANES; i++)
 		counts[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull));
 	vq_executed(&caller);

@@ -12,7 +12,16 @@
 #include "utils/guc.h"
 
 #define EQ "OPERATOR(pg_catalog.=)"
-#define FIRST_IN(lane) "pg_catalog.min(s.ticket) FILTER (WHERE s.status " EQ " 'waiting' AND s.priority " EQ " '" lane "')"
+#define FIRST_IN(lane) "(pg_catalog.min(ARRAY[vqueue._order_key(s.queue_id, s.ticket, s.place_key), s.ticket])" \
+	" FILTER (WHERE s.status " EQ " 'waiting' AND s.priority " EQ " '" lane "'))[2]"
+#define COUNT_AHEAD(key, own_key) \
+	"SELECT pg_catalog.count(*) FILTER (WHERE s.priority " EQ " $3" \
+	" AND ROW(" key ", s.ticket) OPERATOR(pg_catalog.<) ROW(" own_key ", $2))," \
+	" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'vip')," \
+	" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'high')," \
+	" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'normal')," \
+	" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'low') FROM vqueue.user_sessions AS s" \
+	" WHERE s.queue_id " EQ " $1 AND s.left_at IS NULL AND s.status " EQ " 'waiting'"
 
 static const struct
 {
@@ -243,13 +252,17 @@ static const struct
 		2, {UUIDOID, INT8OID}
 	},
 	[VQ_COUNT_AHEAD] = {
-		"SELECT pg_catalog.count(*) FILTER (WHERE s.priority " EQ " $3 AND s.ticket OPERATOR(pg_catalog.<) $2),"
-		" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'vip'),"
-		" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'high'),"
-		" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'normal'),"
-		" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'low') FROM vqueue.user_sessions AS s"
-		" WHERE s.queue_id " EQ " $1 AND s.left_at IS NULL AND s.status " EQ " 'waiting'",
-		3, {UUIDOID, INT8OID, TEXTOID}
+		COUNT_AHEAD("COALESCE(s.place_key, 0)", "$4"),
+		4, {UUIDOID, INT8OID, TEXTOID, INT8OID}
+	},
+	[VQ_COUNT_AHEAD_DRAWN] = {
+		COUNT_AHEAD("vqueue._order_key(s.queue_id, s.ticket, s.place_key)", "vqueue._order_key($1, $2, $4)"),
+		4, {UUIDOID, INT8OID, TEXTOID, INT8OID}
+	},
+	[VQ_HOLD_DRAW] = {
+		"UPDATE vqueue.draws SET drawn_at = $2, entrants = $3, entrants_hash = $4, key_hash = $5,"
+		" first_ticket = $6, last_ticket = $7, tickets = $8 WHERE queue_id " EQ " $1",
+		8, {UUIDOID, TIMESTAMPTZOID, INT8OID, TEXTOID, TEXTOID, INT8OID, INT8OID, BYTEAOID}
 	},
 	[VQ_COUNT_QUEUES] = {
 		"SELECT q.id,"

@@ -43,6 +43,8 @@ typedef enum VqStatement
 	VQ_INSERT_CEILING,
 	VQ_COUNT_AHEAD,				/* a position from the table alone */
 	VQ_COUNT_QUEUES,			/* the counters of all queues from the table alone */
+	VQ_COUNT_AHEAD_DRAWN,		/* the same where a draw was held */
+	VQ_HOLD_DRAW,				/* what came of a draw */
 	VQ_DISARM,
 	VQ_STATEMENTS
 } VqStatement;

@@ -11,6 +11,7 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "hold.h"
 #include "pending.h"
 #include "queue.h"
 #include "rebuild.h"
@@ -518,7 +519,12 @@ vqueue_queue_after(PG_FUNCTION_ARGS)
 		vq_note_stale();
 	else if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
 	{
+		VqSettings	before;
+
+		vq_read_settings(data->tg_trigtuple, desc, &before);
 		vq_read_settings(data->tg_newtuple, desc, &settings);
+		if (!is_replica() && (before.state & VQ_RELEASES) == 0 && (settings.state & VQ_RELEASES) != 0)
+			vq_hold_draw(queue, &id);
 		vq_note_queue(queue, &settings, false);
 	}
 	else
@@ -544,6 +550,23 @@ vqueue_ceiling_after(PG_FUNCTION_ARGS)
 		vq_note_stale();
 	else
 		vq_note_ceiling(queue, DatumGetInt64(ceiling), vq_writing_ceiling());
+	return PointerGetDatum(NULL);
+}
+
+/* A draw that is written past us changes the order of those who were drawn. */
+PG_FUNCTION_INFO_V1(vqueue_draw_changed);
+Datum
+vqueue_draw_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = row_trigger_data(fcinfo, VQ_DRAWS);
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	bool		drawn = !heap_attisnull(data->tg_trigtuple, Anum_draws_drawn_at, desc);
+
+	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
+		drawn |= !heap_attisnull(data->tg_newtuple, Anum_draws_drawn_at, desc);
+	vq_ready();
+	if (drawn && !vq_holding_draw())
+		vq_note_stale();
 	return PointerGetDatum(NULL);
 }
 

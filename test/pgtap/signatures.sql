@@ -39,6 +39,10 @@ INSERT INTO face VALUES
     ('set_priority', '{uuid,text}', 'vqueue.place', 'volatile'),
     ('user_id', '{text}', 'uuid', 'stable'),
     ('import_sessions', '{text,boolean}', 'setof record', 'volatile'),
+    ('prepare_draw', '{text}', 'text', 'volatile'),
+    ('set_draw_beacon', '{text,text}', 'void', 'volatile'),
+    ('draw_entrants', '{text}', 'setof record', 'stable'),
+    ('verify_draw', '{text,uuid}', 'record', 'stable'),
     ('check', '{}', 'setof record', 'volatile'),
     ('rebuild', '{}', 'bigint', 'volatile'),
     ('memory', '{}', 'record', 'volatile'),
@@ -74,6 +78,8 @@ SELECT columns_are('vqueue', 'place', '{id,queue,user_id,status,priority,ticket,
 -- tables: what people migrate from
 SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions,events,queue_stats}'::name[]) AS t;
 SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions,stats}'::name[]) AS v;
+SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions,draws}'::name[]) AS t;
+SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions,draw_results}'::name[]) AS v;
 SELECT col_is_pk('vqueue'::name, t, 'id'::name, t || ' has its id as key') FROM unnest('{tenants,queues,user_sessions}'::name[]) AS t;
 SELECT col_type_is('vqueue', 'user_sessions', c, 'uuid', c || ' is a uuid') FROM unnest('{id,queue_id,user_id}'::name[]) AS c;
 SELECT col_type_is('vqueue', 'user_sessions', 'ticket', 'bigint', 'a ticket is a bigint');
