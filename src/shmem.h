@@ -120,6 +120,8 @@ typedef struct VqQueue
 
 	int64		peak_waiting;	/* since the last minute was closed */
 	int64		peak_inside;
+	TimestampTz told_until; /* all that memory knew of then is told; by the worker */
+	TimestampTz counted_until;	/* who ended before is counted; by the worker */
 	int64		cut_ticket;		/* the last one issued a minute ago, and */
 	int64		old_cut_ticket; /* two minutes ago, or longer; by the worker */
 	int64		cut_at;			/* mono time of cut_ticket; by the worker */
