@@ -237,7 +237,7 @@ vqueue_untold(PG_FUNCTION_ARGS)
 
 	vq_ready();
 	queue = vq_find_queue(id);
-	if (queue == NULL)
+	if (queue == NULL || ticket < 1)
 		PG_RETURN_BOOL(false);
 	LWLockAcquire(&queue->lock, LW_SHARED);
 	if (vq_is_queue(queue, id))
