@@ -1160,10 +1160,10 @@ COMMENT ON FUNCTION vqueue.verify_draw(text, uuid) IS
 
 /* ---------------------------------------------------------------- history */
 
-CREATE FUNCTION vqueue._untold(queue_id uuid, ticket bigint) RETURNS bool
+CREATE FUNCTION vqueue._untold(queue_id uuid, ticket bigint, left_at timestamptz) RETURNS bool
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_untold';
-COMMENT ON FUNCTION vqueue._untold(uuid, bigint) IS
-    'internal: whether the worker has yet to announce something of the session with this ticket';
+COMMENT ON FUNCTION vqueue._untold(uuid, bigint, timestamptz) IS
+    'internal: whether the worker has yet to announce, or to count, something of the session with this ticket that ended then; with -infinity only the first';
 
 CREATE FUNCTION vqueue._count_now() RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_count_now';
@@ -1185,8 +1185,6 @@ DECLARE
     batch constant int := 10000;
     wanted uuid := CASE WHEN queue IS NOT NULL THEN vqueue._queue(queue) END;
     purged bigint := 0;
-    counting bool := current_setting('vqueue.stats_retention') <> '0';
-    counted_at timestamptz := (SELECT l.counted_at FROM vqueue.event_log l);
     one record;
     behind timestamptz;
     last timestamptz;
@@ -1203,8 +1201,8 @@ BEGIN
             'It has no session_retention, by which their age would be known.',
             'Give older_than, or set session_retention with vqueue.alter_queue().');
     END IF;
-    FOR one IN SELECT q.id, now() - coalesce(older_than, q.session_retention) AS before, m.counted_ticket
-                 FROM vqueue.queues q LEFT JOIN vqueue.event_marks m ON m.queue_id = q.id
+    FOR one IN SELECT q.id, now() - coalesce(older_than, q.session_retention) AS before
+                 FROM vqueue.queues q
                 WHERE q.tenant_id = vqueue._tenant() AND (wanted IS NULL OR q.id = wanted)
                   AND (older_than IS NOT NULL OR q.session_retention > '0')
                 ORDER BY q.name
@@ -1217,8 +1215,7 @@ BEGIN
                 DELETE FROM vqueue.user_sessions s
                  WHERE s.ctid = ANY (ARRAY(SELECT c.ctid FROM vqueue.user_sessions c
                                             WHERE c.queue_id = one.id AND c.left_at >= behind AND c.left_at < one.before
-                                              AND NOT vqueue._untold(one.id, c.ticket)
-                                              AND (NOT counting OR c.left_at < counted_at AND c.ticket <= one.counted_ticket)
+                                              AND NOT vqueue._untold(one.id, c.ticket, c.left_at)
                                             ORDER BY c.left_at
                                             LIMIT least(batch, coalesce(max_rows - purged, batch))
                                               FOR UPDATE SKIP LOCKED))

@@ -98,12 +98,10 @@ static const struct
 		" WHERE c.queue_id " EQ " $1 AND c.left_at OPERATOR(pg_catalog.>=) $2"
 		" AND c.left_at OPERATOR(pg_catalog.<) (SELECT $3 OPERATOR(pg_catalog.-) q.session_retention"
 		" FROM vqueue.queues AS q WHERE q.id " EQ " $1 AND q.session_retention OPERATOR(pg_catalog.>) '0')"
-		" AND NOT vqueue._untold($1, c.ticket)"
-		" AND (NOT $5 OR c.left_at OPERATOR(pg_catalog.<) (SELECT l.counted_at FROM vqueue.event_log AS l)"
-		" AND c.ticket OPERATOR(pg_catalog.<=) (SELECT m.counted_ticket FROM vqueue.event_marks AS m WHERE m.queue_id " EQ " $1))"
+		" AND NOT vqueue._untold($1, c.ticket, c.left_at)"
 		" ORDER BY c.left_at LIMIT $4 FOR UPDATE OF c SKIP LOCKED))"
 		" RETURNING s.left_at) SELECT pg_catalog.count(*), pg_catalog.max(g.left_at) FROM gone AS g",
-		5, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, BOOLOID}
+		4, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID}
 	},
 	[VQ_INSERT_EVENT] = {
 		"INSERT INTO vqueue.events (seq, queue_id, at, event, payload) VALUES ($1, $2, $3, $4, $5::pg_catalog.jsonb)",

@@ -143,11 +143,13 @@ collect_news(VqVisit *visit)
 	int			released;
 	int			ended;
 
+	visit->told_until = vq_now().wall;
 	LWLockAcquire(&queue->lock, LW_SHARED);
 	released = Min(queue->line.count[VQ_RELEASED], MAX_TOLD);
 	ended = Min(queue->line.count[VQ_ENDED], MAX_TOLD);
 	LWLockRelease(&queue->lock);
-	if (released == 0 && ended == 0)
+	visit->told_all = released == 0 && ended == 0;
+	if (visit->told_all)
 		return;
 	visit->told_released = palloc(Max(released, 1) * sizeof(int64));
 	visit->told_ended = palloc(Max(ended, 1) * sizeof(int64));
@@ -157,6 +159,8 @@ collect_news(VqVisit *visit)
 	if (ended > 0 && queue->line.count[VQ_RELEASED] == visit->n_told_released)
 		visit->n_told_ended =
 			vq_line_collect(&queue->line, vq_arena(), VQ_ENDED, 1, visit->told_ended, ended);
+	visit->told_all = queue->line.count[VQ_RELEASED] == visit->n_told_released &&
+		queue->line.count[VQ_ENDED] == visit->n_told_ended;
 	LWLockRelease(&queue->lock);
 }
 
@@ -288,6 +292,8 @@ vq_end_visit(VqVisit *visit)
 	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 	take_off(queue, VQ_RELEASED, visit->told_released, visit->n_told_released);
 	take_off(queue, VQ_ENDED, visit->told_ended, visit->n_told_ended);
+	if (visit->told_all)
+		queue->told_until = visit->told_until;
 	(void) vq_trim(queue);
 
 	/* Before its time only something else was done, for example tickets provided. */
