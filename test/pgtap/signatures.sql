@@ -38,6 +38,9 @@ INSERT INTO face VALUES
     ('readmit', '{uuid,text}', 'vqueue.place', 'volatile'),
     ('set_priority', '{uuid,text}', 'vqueue.place', 'volatile'),
     ('user_id', '{text}', 'uuid', 'stable'),
+    ('schedule_state', '{text,text,text}', 'bigint', 'volatile'),
+    ('schedule_purge', '{text,interval,text,integer}', 'bigint', 'volatile'),
+    ('unschedule', '{bigint}', 'boolean', 'volatile'),
     ('import_sessions', '{text,boolean}', 'setof record', 'volatile'),
     ('check', '{}', 'setof record', 'volatile'),
     ('rebuild', '{}', 'bigint', 'volatile'),
@@ -73,7 +76,7 @@ SELECT columns_are('vqueue', 'place', '{id,queue,user_id,status,priority,ticket,
 
 -- tables: what people migrate from
 SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions,events}'::name[]) AS t;
-SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions}'::name[]) AS v;
+SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions,schedules}'::name[]) AS v;
 SELECT col_is_pk('vqueue'::name, t, 'id'::name, t || ' has its id as key') FROM unnest('{tenants,queues,user_sessions}'::name[]) AS t;
 SELECT col_type_is('vqueue', 'user_sessions', c, 'uuid', c || ' is a uuid') FROM unnest('{id,queue_id,user_id}'::name[]) AS c;
 SELECT col_type_is('vqueue', 'user_sessions', 'ticket', 'bigint', 'a ticket is a bigint');
