@@ -123,6 +123,14 @@ BEGIN;
 SELECT count(*) FROM vqueue.import_sessions('Old rooms', false);
 SELECT count(*) FROM vqueue.user_sessions;
 ROLLBACK;
+BEGIN;
+SAVEPOINT a;
+SELECT count(*) FROM vqueue.import_sessions('Old rooms', false);
+SELECT count(*) FROM vqueue.import_sessions('Old rooms', false) WHERE action = 'import';
+ROLLBACK TO a;
+SELECT count(*) FROM vqueue.import_sessions('Old rooms', false);
+SELECT count(*), count(*) FILTER (WHERE left_at IS NULL) FROM vqueue.user_sessions;
+ROLLBACK;
 SELECT count(*) FROM vqueue.queues;
 SELECT * FROM vqueue.check();
 
