@@ -1317,12 +1317,13 @@ BEGIN
     UPDATE pg_temp.vqueue_import_queues q SET action = 'refuse', what = 'name like an id'
      WHERE q.action IS NULL AND q.name ~* '^\{?[0-9a-f]{4}-?([0-9a-f]{4}-?){6}[0-9a-f]{4}\}?$';
     UPDATE pg_temp.vqueue_import_queues q
-       SET target = CASE WHEN q.tenant_id IS NULL OR NOT has_tenants THEN vqueue._tenant()
-                         ELSE coalesce((SELECT t.target FROM pg_temp.vqueue_import_tenants t
-                                         WHERE t.id = q.tenant_id AND t.target IS NOT NULL),
-                                       (SELECT t.id FROM vqueue.tenants t WHERE t.id = q.tenant_id)) END,
+       SET target = coalesce((SELECT t.target FROM pg_temp.vqueue_import_tenants t
+                               WHERE t.id = q.tenant_id AND t.target IS NOT NULL),
+                             (SELECT t.id FROM vqueue.tenants t WHERE t.id = q.tenant_id),
+                             CASE WHEN q.tenant_id IS NULL OR NOT has_tenants THEN vqueue._tenant() END),
            changes = array_remove(ARRAY[
-               CASE WHEN q.tenant_id IS NULL OR NOT has_tenants THEN 'no tenant' END,
+               CASE WHEN q.tenant_id IS NULL
+                      OR NOT has_tenants AND NOT EXISTS (SELECT FROM vqueue.tenants t WHERE t.id = q.tenant_id) THEN 'no tenant' END,
                CASE WHEN octet_length(q.description) > 10000 THEN 'description too long' END,
                CASE WHEN q.release_rate_per_minute NOT BETWEEN 1 AND 10000000 THEN 'rate out of range' END,
                CASE WHEN q.max_concurrent_users NOT BETWEEN 1 AND 100000000 THEN 'cap out of range' END,
@@ -1339,7 +1340,7 @@ BEGIN
      WHERE c.n = q.n;
 END
 $$;
-COMMENT ON FUNCTION vqueue._import_queues(bool) IS 'internal: decides about each queue of an import; without tenants all go to the current one';
+COMMENT ON FUNCTION vqueue._import_queues(bool) IS 'internal: decides about each queue of an import; without a table of tenants those of unknown ones go to the current one';
 
 /*
  * The other system's word for how a session stands counts, and its times follow:
