@@ -835,11 +835,12 @@ BEGIN
                 HINT = 'Close it and wait until they have gone, or call vqueue.drop_queue(queue, force => true).';
         END IF;
     END IF;
+    PERFORM vqueue._unschedule_queue(wanted);
     DELETE FROM vqueue.queues q WHERE q.id = wanted;
 END
 $$;
 COMMENT ON FUNCTION vqueue.drop_queue(text, bool) IS
-    'drops a queue with all its sessions, finished ones too; refuses while any is live, unless forced. '
+    'drops a queue with all its sessions, finished ones too, and its jobs; refuses while any is live, unless forced. '
     'Waits for joins in flight. Errors: 55006 live sessions; 42704 unknown queue';
 
 CREATE FUNCTION vqueue._set_state(queue text, new_state text) RETURNS void
@@ -1627,12 +1628,13 @@ BEGIN
     UPDATE pg_temp.vqueue_import_queues q SET action = 'refuse', what = 'name like an id'
      WHERE q.action IS NULL AND q.name ~* '^\{?[0-9a-f]{4}-?([0-9a-f]{4}-?){6}[0-9a-f]{4}\}?$';
     UPDATE pg_temp.vqueue_import_queues q
-       SET target = CASE WHEN q.tenant_id IS NULL OR NOT has_tenants THEN vqueue._tenant()
-                         ELSE coalesce((SELECT t.target FROM pg_temp.vqueue_import_tenants t
-                                         WHERE t.id = q.tenant_id AND t.target IS NOT NULL),
-                                       (SELECT t.id FROM vqueue.tenants t WHERE t.id = q.tenant_id)) END,
+       SET target = coalesce((SELECT t.target FROM pg_temp.vqueue_import_tenants t
+                               WHERE t.id = q.tenant_id AND t.target IS NOT NULL),
+                             (SELECT t.id FROM vqueue.tenants t WHERE t.id = q.tenant_id),
+                             CASE WHEN q.tenant_id IS NULL OR NOT has_tenants THEN vqueue._tenant() END),
            changes = array_remove(ARRAY[
-               CASE WHEN q.tenant_id IS NULL OR NOT has_tenants THEN 'no tenant' END,
+               CASE WHEN q.tenant_id IS NULL
+                      OR NOT has_tenants AND NOT EXISTS (SELECT FROM vqueue.tenants t WHERE t.id = q.tenant_id) THEN 'no tenant' END,
                CASE WHEN octet_length(q.description) > 10000 THEN 'description too long' END,
                CASE WHEN q.release_rate_per_minute NOT BETWEEN 1 AND 10000000 THEN 'rate out of range' END,
                CASE WHEN q.max_concurrent_users NOT BETWEEN 1 AND 100000000 THEN 'cap out of range' END,
@@ -1649,7 +1651,7 @@ BEGIN
      WHERE c.n = q.n;
 END
 $$;
-COMMENT ON FUNCTION vqueue._import_queues(bool) IS 'internal: decides about each queue of an import; without tenants all go to the current one';
+COMMENT ON FUNCTION vqueue._import_queues(bool) IS 'internal: decides about each queue of an import; without a table of tenants those of unknown ones go to the current one';
 
 /*
  * The other system's word for how a session stands counts, and its times follow:
@@ -1869,6 +1871,228 @@ COMMENT ON FUNCTION vqueue.import_sessions(text, bool) IS
     'changes (change), what is remarkable (note), what is here already (skip) and what it cannot take over (refuse), each with a '
     'count and the id of an example. Writes nothing unless dry_run is false. Again imports only what is not here yet. '
     'Errors: 3F000 no such schema; 42P01 none of the tables in it; 22023 schema vqueue itself; 22004 a null';
+
+/* --------------------------------------------------------------- pg_cron */
+
+/*
+ * Jobs live in pg_cron's own table, so that all that is known of jobs works for
+ * them.  Their names say what they are: vqueue_KIND_ID_HASH, with the id of the
+ * queue or tenant, which outlives its name; the hash tells schedules apart.
+ * All statements that name pg_cron's objects are dynamic, as it need not be there.
+ */
+CREATE FUNCTION vqueue._has_cron() RETURNS bool
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron') $$;
+COMMENT ON FUNCTION vqueue._has_cron() IS 'internal: whether jobs can be scheduled in this database';
+
+CREATE FUNCTION vqueue._refuse_cron(job text, schedule text, command text) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    /* Not seen by those who may not read all settings, as if pg_cron were not loaded. */
+    home text := (SELECT s.setting FROM pg_settings s WHERE s.name = 'cron.database_name');
+    steps text := format('add pg_cron to shared_preload_libraries, set cron.database_name = %L, restart the server, and run '
+                         'CREATE EXTENSION pg_cron in this database.', current_database());
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_available_extensions a WHERE a.name = 'pg_cron') THEN
+        PERFORM vqueue._refuse('pg_cron is not installed', 'It is what runs scheduled jobs, and this server does not have it.',
+            format('Install it (Debian: postgresql-%s-cron), ', current_setting('server_version_num')::int / 10000) || steps,
+            'object_not_in_prerequisite_state');
+    ELSIF home <> current_database() THEN
+        PERFORM vqueue._refuse(format('pg_cron runs in database "%s"', home),
+            'Its jobs are kept there, and cannot be reached from another database.',
+            format('Schedule the job there: SELECT cron.schedule_in_database(%L, %L, %L, %L). Or have pg_cron here: set '
+                   'cron.database_name = %L, restart the server, and run CREATE EXTENSION pg_cron.',
+                   job, schedule, command, current_database(), current_database()), 'object_not_in_prerequisite_state');
+    END IF;
+    PERFORM vqueue._refuse('pg_cron is not set up in this database', 'It is what runs scheduled jobs.',
+        CASE WHEN home IS NULL THEN 'As a superuser, ' || steps ELSE 'As a superuser, run CREATE EXTENSION pg_cron.' END,
+        'object_not_in_prerequisite_state');
+END
+$$;
+COMMENT ON FUNCTION vqueue._refuse_cron(text, text, text) IS 'internal: complains that a job cannot be scheduled here, and says how it could';
+
+CREATE FUNCTION vqueue._schedule(kind text, id uuid, schedule text, command text) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    name text := format('vqueue_%s_%s_%s', kind, id, left(encode(sha256(convert_to(schedule || command, 'UTF8')), 'hex'), 8));
+    job bigint;
+BEGIN
+    IF NOT vqueue._has_cron() THEN
+        PERFORM vqueue._refuse_cron(name, schedule, command);
+    END IF;
+    EXECUTE 'SELECT cron.schedule($1, $2, $3)' INTO job USING name, schedule, command;
+    RETURN job;
+END
+$$;
+COMMENT ON FUNCTION vqueue._schedule(text, uuid, text, text) IS
+    'internal: has pg_cron run a command; the same kind, id, schedule and command again are the same job';
+
+CREATE FUNCTION vqueue._scheduled_state(queue_id uuid, state text) RETURNS bool
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+    UPDATE vqueue.queues q SET state = state WHERE q.id = queue_id AND q.state <> state;
+    RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION vqueue._scheduled_state(uuid, text) IS
+    'internal: what a job of schedule_state does; returns whether the queue was there and in another state';
+
+CREATE FUNCTION vqueue._scheduled_purge(tenant_id uuid, queue_id uuid, older_than interval, max_rows int) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    tenant text := (SELECT t.name FROM vqueue.tenants t WHERE t.id = tenant_id);
+BEGIN
+    IF tenant IS NULL
+       OR queue_id IS NOT NULL AND NOT EXISTS (SELECT FROM vqueue.queues q WHERE q.id = queue_id AND q.tenant_id = tenant_id) THEN
+        RETURN 0;
+    END IF;
+    PERFORM set_config('vqueue.tenant', tenant, true);
+    RETURN vqueue.purge(queue_id::text, older_than, max_rows);
+END
+$$;
+COMMENT ON FUNCTION vqueue._scheduled_purge(uuid, uuid, interval, int) IS
+    'internal: what a job of schedule_purge does; returns how many sessions it deleted, 0 where tenant or queue has gone';
+
+CREATE FUNCTION vqueue.schedule_state(queue text, schedule text, state text) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    wanted uuid;
+BEGIN
+    IF queue IS NULL OR schedule IS NULL OR state IS NULL THEN
+        PERFORM vqueue._refuse(format('%s must not be null', CASE WHEN queue IS NULL THEN 'queue' WHEN schedule IS NULL THEN 'schedule'
+                                                                  ELSE 'state' END),
+            'There is nothing that a null could stand for here.', 'Give queue, schedule and state.', 'null_value_not_allowed');
+    END IF;
+    IF state NOT IN ('open', 'paused', 'draining', 'closed') THEN
+        PERFORM vqueue._refuse(format('queue state "%s" is not known', state), 'A job puts a queue into one of its states.',
+            'Use open, paused, draining or closed.');
+    END IF;
+    wanted := vqueue._queue(queue);
+    RETURN vqueue._schedule(state, wanted, schedule, format('SELECT vqueue._scheduled_state(%L, %L)', wanted, state));
+END
+$$;
+COMMENT ON FUNCTION vqueue.schedule_state(text, text, text) IS
+    'has pg_cron put a queue into a state (open, paused, draining, closed) again and again, by a schedule such as ''0 9 * * 1-5'', '
+    'in the time zone of pg_cron. Returns the id of the job, the same for the same arguments. The job keeps to the queue when that '
+    'is renamed, and goes with it when it is dropped. It runs with the rights of the caller. '
+    'Errors: 55000 no pg_cron in this database; 42704 unknown queue; 22023 unknown state; 22004 a null; those of pg_cron for a bad schedule';
+
+CREATE FUNCTION vqueue.schedule_purge(schedule text, older_than interval, queue text = NULL, max_rows int = NULL) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres
+AS $$
+#variable_conflict use_variable
+DECLARE
+    tenant uuid := vqueue._tenant();
+    wanted uuid := CASE WHEN queue IS NOT NULL THEN vqueue._queue(queue) END;
+BEGIN
+    IF schedule IS NULL OR older_than IS NULL THEN
+        PERFORM vqueue._refuse(format('%s must not be null', CASE WHEN schedule IS NULL THEN 'schedule' ELSE 'older_than' END),
+            'There is nothing that a null could stand for here.',
+            'Give a schedule and an age; a queue with session_retention is purged without a schedule.', 'null_value_not_allowed');
+    END IF;
+    PERFORM vqueue._check_age('older_than', older_than, 'Give an age such as ''30 days''.');
+    IF max_rows < 1 THEN
+        PERFORM vqueue._refuse(format('max_rows %s is out of range', max_rows),
+            'It bounds how many sessions are deleted, so it must be at least 1.', 'Leave it out to delete all that are old enough.');
+    END IF;
+    RETURN vqueue._schedule('purge', coalesce(wanted, tenant), schedule,
+                            format('SELECT vqueue._scheduled_purge(%L, %L, %L, %L)', tenant, wanted, older_than, max_rows));
+END
+$$;
+COMMENT ON FUNCTION vqueue.schedule_purge(text, interval, text, int) IS
+    'has pg_cron call vqueue.purge() again and again, for one queue or for all of the current tenant, and at most max_rows sessions '
+    'each time. Returns the id of the job, the same for the same arguments. The job goes with its queue. It runs with the rights of '
+    'the caller. Errors: 55000 no pg_cron in this database; 42704 unknown queue; 22023 out of range; 22004 a null; those of pg_cron '
+    'for a bad schedule';
+
+CREATE FUNCTION vqueue._schedules(OUT job bigint, OUT queue text, OUT kind text, OUT schedule text, OUT active bool, OUT command text,
+                                  OUT last_run timestamptz, OUT last_status text, OUT last_message text, OUT id uuid)
+    RETURNS SETOF record
+    LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT vqueue._has_cron() OR NOT has_schema_privilege('cron', 'USAGE') OR NOT has_table_privilege('cron.job', 'SELECT') THEN
+        RETURN;
+    END IF;
+    RETURN QUERY EXECUTE format($q$
+        WITH jobs AS (
+            SELECT j.jobid, split_part(j.jobname::text, '_', 2) AS kind, j.schedule, j.active, j.command,
+                   split_part(j.jobname::text, '_', 3)::uuid AS id
+              FROM cron.job j
+             WHERE j.database = current_database()
+               AND j.jobname::text ~ '^vqueue_(open|paused|draining|closed|purge)_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_[0-9a-f]{8}$')
+        SELECT j.jobid, q.name, j.kind, j.schedule, j.active, j.command, r.start_time, r.status, r.return_message, j.id
+          FROM jobs j
+          LEFT JOIN vqueue.queues q ON q.id = j.id
+          LEFT JOIN vqueue.tenants t ON t.id = j.id
+          LEFT JOIN (%s) AS r ON r.jobid = j.jobid
+         WHERE coalesce(q.tenant_id, t.id, vqueue._tenant()) = vqueue._tenant()
+         ORDER BY j.jobid$q$,
+        CASE WHEN has_table_privilege('cron.job_run_details', 'SELECT')
+             THEN 'SELECT DISTINCT ON (d.jobid) d.jobid, d.start_time, d.status, d.return_message FROM cron.job_run_details d
+                    WHERE d.jobid IN (SELECT jobid FROM jobs) ORDER BY d.jobid, d.runid DESC'
+             ELSE 'SELECT NULL::bigint, NULL::timestamptz, NULL, NULL WHERE false' END);
+END
+$$;
+COMMENT ON FUNCTION vqueue._schedules() IS
+    'internal: jobs that schedule_state and schedule_purge made, as far as pg_cron shows them to the caller; none without pg_cron';
+
+CREATE VIEW vqueue.schedules AS
+    SELECT s.queue, s.kind, s.schedule, s.job, s.active, s.last_run, s.last_status, s.last_message, s.command
+      FROM vqueue._schedules() s;
+COMMENT ON VIEW vqueue.schedules IS
+    'jobs of schedule_state (kind is the state) and schedule_purge (kind purge) in the current tenant, that pg_cron shows to the '
+    'caller, and how they ran last; queue is null for a purge of all queues, and where the queue has gone';
+
+CREATE FUNCTION vqueue.unschedule(job bigint) RETURNS bool
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    done bool;
+BEGIN
+    IF job IS NULL THEN
+        PERFORM vqueue._refuse('job must not be null', 'There is nothing that a null could stand for here.',
+            'See vqueue.schedules for the jobs there are.', 'null_value_not_allowed');
+    END IF;
+    IF NOT EXISTS (SELECT FROM vqueue._schedules() s WHERE s.job = job) THEN
+        RETURN false;
+    END IF;
+    EXECUTE 'SELECT cron.unschedule($1)' INTO done USING job;
+    RETURN done;
+END
+$$;
+COMMENT ON FUNCTION vqueue.unschedule(bigint) IS
+    'takes a job of vqueue.schedules away; false if it is none of those, among them other jobs of pg_cron. Errors: 22004 null';
+
+/* A job that may not be removed, or is not seen, as it is another role's, does nothing once its queue has gone. */
+CREATE FUNCTION vqueue._unschedule_queue(queue_id uuid) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    job bigint;
+BEGIN
+    FOR job IN SELECT s.job FROM vqueue._schedules() s WHERE s.id = queue_id LOOP
+        BEGIN
+            EXECUTE 'SELECT cron.unschedule($1)' USING job;
+        EXCEPTION WHEN insufficient_privilege THEN
+            RAISE NOTICE USING MESSAGE = format('job %s of the queue stays, and does nothing from now on', job),
+                DETAIL = 'It belongs to another role.', HINT = format('Have that role call vqueue.unschedule(%s).', job);
+        END;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vqueue._unschedule_queue(uuid) IS 'internal: takes the jobs of a queue away that is being dropped, as far as the caller may';
 
 /* Memory begins empty; the launcher starts a worker here once this transaction has committed. */
 CREATE FUNCTION vqueue._extension_created() RETURNS void

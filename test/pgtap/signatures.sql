@@ -38,6 +38,9 @@ INSERT INTO face VALUES
     ('readmit', '{uuid,text}', 'vqueue.place', 'volatile'),
     ('set_priority', '{uuid,text}', 'vqueue.place', 'volatile'),
     ('user_id', '{text}', 'uuid', 'stable'),
+    ('schedule_state', '{text,text,text}', 'bigint', 'volatile'),
+    ('schedule_purge', '{text,interval,text,integer}', 'bigint', 'volatile'),
+    ('unschedule', '{bigint}', 'boolean', 'volatile'),
     ('import_sessions', '{text,boolean}', 'setof record', 'volatile'),
     ('prepare_draw', '{text}', 'text', 'volatile'),
     ('set_draw_beacon', '{text,text}', 'void', 'volatile'),
@@ -80,6 +83,8 @@ SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings
 SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions,stats}'::name[]) AS v;
 SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions,draws}'::name[]) AS t;
 SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions,draw_results}'::name[]) AS v;
+SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions,events}'::name[]) AS t;
+SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions,schedules}'::name[]) AS v;
 SELECT col_is_pk('vqueue'::name, t, 'id'::name, t || ' has its id as key') FROM unnest('{tenants,queues,user_sessions}'::name[]) AS t;
 SELECT col_type_is('vqueue', 'user_sessions', c, 'uuid', c || ' is a uuid') FROM unnest('{id,queue_id,user_id}'::name[]) AS c;
 SELECT col_type_is('vqueue', 'user_sessions', 'ticket', 'bigint', 'a ticket is a bigint');

@@ -123,6 +123,14 @@ BEGIN;
 SELECT count(*) FROM vqueue.import_sessions('Old rooms', false);
 SELECT count(*) FROM vqueue.user_sessions;
 ROLLBACK;
+BEGIN;
+SAVEPOINT a;
+SELECT count(*) FROM vqueue.import_sessions('Old rooms', false);
+SELECT count(*) FROM vqueue.import_sessions('Old rooms', false) WHERE action = 'import';
+ROLLBACK TO a;
+SELECT count(*) FROM vqueue.import_sessions('Old rooms', false);
+SELECT count(*), count(*) FILTER (WHERE left_at IS NULL) FROM vqueue.user_sessions;
+ROLLBACK;
 SELECT count(*) FROM vqueue.queues;
 SELECT * FROM vqueue.check();
 
@@ -190,6 +198,13 @@ SELECT name, state, release_rate_per_minute, max_concurrent_users FROM vqueue.qu
 SELECT * FROM vqueue.check();
 ALTER TABLE bare.queues RENAME id TO number;
 SELECT * FROM vqueue.import_sessions('bare') WHERE "table" = 'queues';
+
+-- without a table of tenants, those that are here are known all the same
+DROP TABLE bare.queues CASCADE;
+CREATE TABLE bare.queues (id uuid, name text, tenant_id uuid);
+INSERT INTO bare.queues VALUES (pg_temp.q(80), 'of acme', pg_temp.t(1)), (pg_temp.q(81), 'of nobody known', pg_temp.t(98));
+SELECT action, what, count FROM vqueue.import_sessions('bare', false) WHERE "table" = 'queues' AND what NOT LIKE 'no column%';
+SELECT q.name, t.name FROM vqueue.queues q JOIN vqueue.tenants t ON t.id = q.tenant_id WHERE q.id IN (pg_temp.q(80), pg_temp.q(81)) ORDER BY q.id;
 
 DROP VIEW bare.user_sessions;
 DROP SCHEMA bare, "Old rooms" CASCADE;

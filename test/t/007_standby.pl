@@ -22,6 +22,7 @@ $primary->safe_psql('postgres', q{
 	SET vqueue.tenant = 'other';
 	SELECT vqueue.create_queue('hall', 6000, 5)});
 wait_for_worker($primary);
+$primary->safe_psql('postgres', 'CREATE SCHEMA old CREATE TABLE queues (id uuid, name text)');
 $primary->safe_psql('postgres', "SELECT count(*) FROM vqueue.join_many('lanes', " . users('a', 1, 30) . ')');
 $primary->safe_psql('postgres', "SELECT count(*) FROM vqueue.join_many('lanes', " . users('b', 1, 5) . ", 'vip')");
 
@@ -88,6 +89,10 @@ fails_with($standby, 'postgres', q{SET vqueue.tenant = 'other'; SELECT vqueue.st
 is($standby->safe_psql('postgres', q{SET vqueue.tenant = 'other'; SELECT queue, waiting FROM vqueue.overview}), 'hall|0',
 	'another tenant sees its own queue');
 
+is($standby->safe_psql('postgres', q{SELECT vqueue.user_id('a@b.c')}), $primary->safe_psql('postgres', q{SELECT vqueue.user_id('a@b.c')}),
+	'user_id answers as on the primary');
+is($standby->safe_psql('postgres', 'SELECT count(*) FROM vqueue.schedules'), '0', 'schedules answers');
+
 # ---- writers ----
 
 my $waiting = '(SELECT id FROM vqueue.user_sessions WHERE status = \'waiting\' LIMIT 1)';
@@ -100,7 +105,7 @@ foreach my $writer (
 	q{release('lanes', 1)}, q{create_queue('new')}, q{alter_queue('lanes', 5)},
 	q{drop_queue('lanes')}, q{drop_queue('lanes', true)},
 	q{open('lanes')}, q{pause('hall')}, q{resume('lanes')}, q{drain('hall')}, q{close('hall')},
-	q{rebuild()}, q{purge(older_than => '0')})
+	q{import_sessions('old')}, q{import_sessions('old', false)}, q{rebuild()}, q{purge(older_than => '0')})
 {
 	fails_with($standby, 'postgres', "SELECT vqueue.$writer", '25006', undef, $writer =~ s/\(SELECT.*?LIMIT 1\)/…/r);
 }

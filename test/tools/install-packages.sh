@@ -100,7 +100,7 @@ if ! command -v apt-get >/dev/null; then
 	cat <<-TEXT
 		This is neither Debian nor Ubuntu, so no package is installed.  Needed are
 		PostgreSQL $oldest or newer with its development files, libpq, libssl, gcc, make, and
-		for the tests also pgTAP with pg_prove, perl with IPC::Run, clang with libFuzzer, gcc with libasan and
+		for the tests also pgTAP with pg_prove, pg_cron, perl with IPC::Run, clang with libFuzzer, gcc with libasan and
 		libubsan, valgrind, libfaketime.
 	TEXT
 	exit 0
@@ -120,7 +120,7 @@ fi
 if [ "$purpose" = test ]; then
 	wanted+=(perl libipc-run-perl libtap-parser-sourcehandler-pgtap-perl clang valgrind faketime)
 	if [ -n "$major" ]; then
-		wanted+=("postgresql-$major-pgtap")
+		wanted+=("postgresql-$major-pgtap" "postgresql-$major-cron")
 	fi
 	can_fuzz || wanted+=(libclang-rt-dev)
 fi
@@ -139,12 +139,13 @@ if [ ${#root[@]} -gt 0 ] && ! command -v sudo >/dev/null; then
 	exit 1
 fi
 update_lists
-# Before Debian 12 the fuzzer's runtime came with clang, in no package of its own.
-if ! available libclang-rt-dev; then
-	for i in "${!missing[@]}"; do
-		[ "${missing[i]}" != libclang-rt-dev ] || unset 'missing[i]'
-	done
-fi
+# Before Debian 12 the fuzzer's runtime came with clang, in no package of its own;
+# not every server that there is a package of has one of pg_cron too.
+for i in "${!missing[@]}"; do
+	case ${missing[i]} in
+		libclang-rt-dev | *-cron) available "${missing[i]}" || unset 'missing[i]' ;;
+	esac
+done
 if [ ${#missing[@]} -eq 0 ]; then
 	exit 0
 fi
