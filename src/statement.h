@@ -27,6 +27,8 @@ typedef enum VqStatement
 	VQ_INSERT_CEILING,
 	VQ_COUNT_AHEAD,				/* a position from the table alone */
 	VQ_COUNT_QUEUES,			/* the counters of all queues from the table alone */
+	VQ_COUNT_QUEUE,				/* who wait in each lane, and who are inside */
+	VQ_BOARD_TICKETS,			/* lane, rank and ticket of each so many'th who waits */
 	VQ_DISARM,
 	VQ_STATEMENTS
 } VqStatement;

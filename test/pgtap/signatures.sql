@@ -40,7 +40,9 @@ INSERT INTO face VALUES
     ('rebuild', '{}', 'bigint', 'volatile'),
     ('memory', '{}', 'record', 'volatile'),
     ('health', '{}', 'setof record', 'volatile'),
-    ('channel', '{text}', 'text', 'stable');
+    ('channel', '{text}', 'text', 'stable'),
+    ('board', '{text}', 'json', 'stable'),
+    ('position_from_board', '{jsonb,bigint,text}', 'bigint', 'immutable');
 SELECT has_function('vqueue', name, arguments) FROM face;
 SELECT function_returns('vqueue', name, arguments, result) FROM face;
 SELECT volatility_is('vqueue', name, arguments, volatility) FROM face;
