@@ -1359,6 +1359,73 @@ COMMENT ON FUNCTION vqueue.channel(text) IS
     'the channel to LISTEN on for a queue''s events; without an argument the one for all queues. It is vqueue_<name> in the '
     'tenant default while the name has at most 56 bytes, otherwise vqueue_<queue id>. Errors: 42704 unknown queue';
 
+/*
+ * The board: what anybody needs to compute a position from a ticket.  Points are
+ * exact; between two of them the answer is on the line that joins them.
+ */
+CREATE FUNCTION vqueue.board(queue text) RETURNS json
+    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_board';
+COMMENT ON FUNCTION vqueue.board(text) IS
+    'a picture of a queue as a few kilobytes of JSON, for everybody who waits: from it vqueue.position_from_board(), or a '
+    'client, computes the position of any ticket. Times in it are in seconds, null where they cannot be told. '
+    'Errors: 42704 unknown queue; 22004 null';
+
+CREATE FUNCTION vqueue.position_from_board(board jsonb, ticket bigint, priority text = 'normal') RETURNS bigint
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    lane jsonb := board -> 'lanes' -> priority;
+    points jsonb := lane -> 'points';
+    low int := 0;
+    high int := coalesce(jsonb_array_length(points), 0) - 1;
+    middle int;
+    t bigint;
+    p bigint;
+BEGIN
+    IF board IS NULL OR ticket IS NULL OR priority IS NULL THEN
+        RETURN NULL;
+    END IF;
+    IF board ->> 'v' IS DISTINCT FROM '1' OR board ->> 'order' IS DISTINCT FROM 'ticket' THEN
+        PERFORM vqueue._refuse('board is not one that is understood',
+            'Its version must be 1, and its order "ticket".',
+            'Pass what vqueue.board() returns, or update the extension.');
+    END IF;
+    IF priority NOT IN ('low', 'normal', 'high', 'vip') THEN
+        PERFORM vqueue._refuse(format('priority "%s" is not known', priority),
+            'The lanes of a queue are low, normal, high and vip.', 'Use low, normal, high or vip.');
+    END IF;
+    -- Behind all who wait: whoever has a later ticket than the board knows comes in its order.
+    IF high < 0 OR ticket > (points -> high ->> 0)::bigint THEN
+        RETURN (lane ->> 'next')::bigint + greatest(ticket - (board ->> 'last_ticket')::bigint - 1, 0);
+    END IF;
+    -- Before all who wait: it has been let in, or has left.
+    IF ticket < (points -> 0 ->> 0)::bigint THEN
+        RETURN 0;
+    END IF;
+    -- The last point that is not behind the ticket.
+    WHILE low < high LOOP
+        middle := (low + high + 1) / 2;
+        IF (points -> middle ->> 0)::bigint <= ticket THEN
+            low := middle;
+        ELSE
+            high := middle - 1;
+        END IF;
+    END LOOP;
+    t := (points -> low ->> 0)::bigint;
+    p := (points -> low ->> 1)::bigint;
+    IF t = ticket THEN
+        RETURN p;
+    END IF;
+    RETURN p + div((ticket - t)::numeric * ((points -> low + 1 ->> 1)::bigint - p),
+                   (points -> low + 1 ->> 0)::bigint - t);
+END
+$$;
+COMMENT ON FUNCTION vqueue.position_from_board(jsonb, bigint, text) IS
+    'position of a ticket of a lane by a board of vqueue.board(): right at its points, between two of them off by less than the '
+    'difference of their positions; 0 for one before all who wait. It does not ask the database, so who has left is not told '
+    'from who waits. Null for nulls. Errors: 22023 not a board, or unknown priority';
+
 CREATE FUNCTION vqueue.check(OUT queue text, OUT what text, OUT in_memory text, OUT in_table text) RETURNS SETOF record
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'vqueue_check';
 COMMENT ON FUNCTION vqueue.check() IS

@@ -416,6 +416,52 @@ vq_line_rank(const VqLine *line, const VqArena *arena, VqKind lane, int64 ticket
 	return rank;
 }
 
+/* The offset of whoever stands in lane behind so many others of the chunk. */
+static int
+nth_in_chunk(const VqChunk *chunk, VqKind lane, int rank)
+{
+	int			block = 0;
+	int			i;
+	uint64		word;
+
+	while (rank >= chunk->block[lane][block])
+		rank -= chunk->block[lane][block++];
+	for (i = block * BLOCK_WORDS;; i++)
+	{
+		int			n = pg_popcount64(chunk->bits[lane][i]);
+
+		if (rank < n)
+			break;
+		rank -= n;
+	}
+	for (word = chunk->bits[lane][i]; rank > 0; rank--)
+		word &= word - 1;
+	return i * WORD_BITS + pg_rightmost_one_pos64(word);
+}
+
+int64
+vq_line_nth(const VqLine *line, const VqArena *arena, VqKind lane, int64 rank)
+{
+	ChunkDesc  *desc;
+	const int64 *tree;
+	uint32		at = 0;
+
+	Assert(lane < VQ_LANES);
+	if (rank < 0 || rank >= line->count[lane])
+		return 0;
+	desc = descriptors(line, arena);
+	tree = lane_tree(line, desc, lane);
+
+	/* Down the tree: as many chunks as hold no more than rank before it. */
+	for (uint32 step = UINT32_C(1) << pg_leftmost_one_pos32(line->used); step > 0; step /= 2)
+		if (at + step <= line->used && tree[at + step - 1] <= rank)
+		{
+			at += step;
+			rank -= tree[at - 1];
+		}
+	return desc[at].number * VQ_CHUNK + nth_in_chunk(chunk_of(arena, &desc[at]), lane, rank);
+}
+
 /* The chunk's first n tickets from this offset with a bit of kind, or free ones of a lane. */
 static int
 gather_in_chunk(const VqChunk *chunk, VqKind kind, bool only_free, int offset,

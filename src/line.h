@@ -84,6 +84,9 @@ extern int	vq_line_lane(const VqLine *line, const VqArena *arena, int64 ticket);
 /* How many tickets below this one stand in lane. */
 extern int64 vq_line_rank(const VqLine *line, const VqArena *arena, VqKind lane, int64 ticket);
 
+/* The ticket that stands in lane behind so many others, whether HELD or not; 0 if there is none. */
+extern int64 vq_line_nth(const VqLine *line, const VqArena *arena, VqKind lane, int64 rank);
+
 /*
  * The first n tickets >= from, ascending, that stand in lane and are neither
  * HELD nor INSIDE; returns how many were found.

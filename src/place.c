@@ -126,8 +126,8 @@ vq_count_position(const VqRow *row)
 
 /* ---- when to ask again ---- */
 
-static int64
-polite_delay(int64 wait)
+int64
+vq_polite_delay(int64 wait)
 {
 	if (wait < 0)
 		return POLL_LONGEST / 2;
@@ -219,7 +219,7 @@ void
 vq_locate(VqPlace *place, bool alive)
 {
 	place->position = locate(place, alive, &place->wait);
-	place->next_poll_after = place->row.status == VQ_WAITING ? polite_delay(place->wait.median) : -1;
+	place->next_poll_after = place->row.status == VQ_WAITING ? vq_polite_delay(place->wait.median) : -1;
 }
 
 /* ---- the SQL type ---- */

@@ -272,6 +272,26 @@ static const struct
 		" ON s.queue_id " EQ " q.id AND s.left_at IS NULL GROUP BY q.id",
 		0, {0}
 	},
+	[VQ_COUNT_QUEUE] = {
+		"SELECT pg_catalog.count(*) FILTER (WHERE s.status " EQ " 'waiting' AND s.priority " EQ " 'vip'),"
+		" pg_catalog.count(*) FILTER (WHERE s.status " EQ " 'waiting' AND s.priority " EQ " 'high'),"
+		" pg_catalog.count(*) FILTER (WHERE s.status " EQ " 'waiting' AND s.priority " EQ " 'normal'),"
+		" pg_catalog.count(*) FILTER (WHERE s.status " EQ " 'waiting' AND s.priority " EQ " 'low'),"
+		" pg_catalog.count(*) FILTER (WHERE s.status OPERATOR(pg_catalog.<>) 'waiting')"
+		" FROM vqueue.user_sessions AS s WHERE s.queue_id " EQ " $1 AND s.left_at IS NULL",
+		1, {UUIDOID}
+	},
+	[VQ_BOARD_TICKETS] = {
+		"SELECT r.lane OPERATOR(pg_catalog.-) 1, r.n OPERATOR(pg_catalog.-) 1, r.ticket FROM"
+		" (SELECT s.ticket, s.lane, pg_catalog.row_number() OVER (PARTITION BY s.lane ORDER BY s.ticket) AS n, pg_catalog.count(*) OVER (PARTITION BY s.lane) AS all_n"
+		" FROM (SELECT w.ticket,"
+		" pg_catalog.array_position('{vip,high,normal,low}'::pg_catalog.text[], w.priority)::pg_catalog.int8 AS lane"
+		" FROM vqueue.user_sessions AS w"
+		" WHERE w.queue_id " EQ " $1 AND w.left_at IS NULL AND w.status " EQ " 'waiting') AS s) AS r"
+		" WHERE ((r.n OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog.%) $2) " EQ " 0 OR r.n " EQ " r.all_n"
+		" ORDER BY 1, 2",
+		2, {UUIDOID, INT8OID}
+	},
 	[VQ_DISARM] = {"SELECT vqueue._disarm_foreign_key()", 0, {0}},
 };
 

@@ -45,6 +45,8 @@ typedef enum VqStatement
 	VQ_COUNT_QUEUES,			/* the counters of all queues from the table alone */
 	VQ_COUNT_AHEAD_DRAWN,		/* the same where a draw was held */
 	VQ_HOLD_DRAW,				/* what came of a draw */
+	VQ_COUNT_QUEUE,				/* who wait in each lane, and who are inside */
+	VQ_BOARD_TICKETS,			/* lane, rank and ticket of each so many'th who waits */
 	VQ_DISARM,
 	VQ_STATEMENTS
 } VqStatement;

@@ -54,6 +54,8 @@ INSERT INTO face VALUES
     ('purge', '{text,interval,integer}', 'bigint', 'volatile'),
     ('events_since', '{text,bigint,integer}', 'setof record', 'stable'),
     ('event_cursor', '{text}', 'bigint', 'stable');
+    ('board', '{text}', 'json', 'stable'),
+    ('position_from_board', '{jsonb,bigint,text}', 'bigint', 'immutable');
 SELECT has_function('vqueue', name, arguments) FROM face;
 SELECT function_returns('vqueue', name, arguments, result) FROM face;
 SELECT volatility_is('vqueue', name, arguments, volatility) FROM face;

@@ -118,7 +118,7 @@ if [ -n "$major" ]; then
 	wanted+=("postgresql-$major" "postgresql-server-dev-$major")
 fi
 if [ "$purpose" = test ]; then
-	wanted+=(perl libipc-run-perl libtap-parser-sourcehandler-pgtap-perl clang valgrind faketime)
+	wanted+=(perl libipc-run-perl libtap-parser-sourcehandler-pgtap-perl clang valgrind faketime nodejs)
 	if [ -n "$major" ]; then
 		wanted+=("postgresql-$major-pgtap" "postgresql-$major-cron")
 	fi

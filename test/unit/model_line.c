@@ -143,6 +143,15 @@ lane_of(const Model *m, int64 ticket)
 }
 
 static int64
+nth_of(const Model *m, int lane, int64 rank)
+{
+	for (int i = 0; i < m->n_tickets; i++)
+		if ((m->tickets[i].bits >> lane & 1) != 0 && rank-- == 0)
+			return m->tickets[i].ticket;
+	return 0;
+}
+
+static int64
 rank_of(const Model *m, int lane, int64 ticket)
 {
 	int64		rank = 0;
@@ -212,7 +221,16 @@ compare_ticket(Model *m, int64 ticket)
 	for (int kind = 0; kind < VQ_KINDS; kind++)
 		MUST(vq_line_test(&m->line, arena, kind, ticket) == ((bits_of(m, ticket) >> kind) & 1));
 	for (int lane = 0; lane < VQ_LANES; lane++)
-		MUST(vq_line_rank(&m->line, arena, lane, ticket) == rank_of(m, lane, ticket));
+	{
+		int64		rank = rank_of(m, lane, ticket);
+		int64		nth = vq_line_nth(&m->line, arena, lane, rank);
+
+		MUST(vq_line_rank(&m->line, arena, lane, ticket) == rank);
+
+		/* Who has as many before it is itself, or the next one of the lane. */
+		MUST(nth == nth_of(m, lane, rank));
+		MUST(nth == ticket || (bits_of(m, ticket) >> lane & 1) == 0);
+	}
 	MUST(vq_line_lane(&m->line, arena, ticket) == lane_of(m, ticket));
 	compare_marks(m, ticket);
 }

@@ -1,0 +1,290 @@
+/*
+ * board.c
+ *		The board: a small picture of a queue from which anybody can compute a
+ *		position from a ticket.
+ *
+ * The points of a lane are at equal shares of those who wait rather than of their
+ * tickets, for who asks can be off by as many as wait between two points.  Found
+ * by rank in memory they cost some hundred nanoseconds each.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/xlog.h"
+#include "board.h"
+#include "catalog/pg_type.h"
+#include "due.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "outlook.h"
+#include "place.h"
+#include "queue.h"
+#include "statement.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/json.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+int64
+vq_board_step(const int64 *count)
+{
+	int64		waiting = 0;
+	int			room = VQ_BOARD_POINTS;
+
+	/* A lane's last point is one more than its share, as may be its first. */
+	for (int lane = 0; lane < VQ_LANES; lane++)
+	{
+		waiting += count[lane];
+		room -= count[lane] > 0 ? 2 : 0;
+	}
+	return Max((waiting + room - 1) / room, 1);
+}
+
+static void
+add_point(VqBoard *board, const VqLanes *lanes, const int64 *count, int lane, int64 rank, int64 ticket)
+{
+	VqBoardLane *to = &board->lanes[lane];
+
+	if (to->n_points == VQ_BOARD_POINTS)
+		return;
+	to->tickets[to->n_points] = ticket;
+	to->positions[to->n_points++] = vq_lanes_position(lanes, count, lane, rank);
+}
+
+static void
+count_lanes(VqBoard *board, const VqLanes *lanes, const int64 *count)
+{
+	for (int lane = 0; lane < VQ_LANES; lane++)
+	{
+		board->lanes[lane].waiting = count[lane];
+		board->lanes[lane].next = vq_lanes_position(lanes, count, lane, count[lane]);
+	}
+}
+
+/* ---- from memory ---- */
+
+static void
+points_from_memory(const VqQueue *queue, VqBoard *board)
+{
+	const int64 *count = queue->line.count;
+	int64		step = vq_board_step(count);
+
+	for (int lane = 0; lane < VQ_LANES; lane++)
+		for (int64 rank = 0; rank < count[lane];)
+		{
+			add_point(board, &queue->lanes, count, lane, rank,
+					  vq_line_nth(&queue->line, vq_arena(), lane, rank));
+			rank = rank == count[lane] - 1 ? count[lane] : Min(rank + step, count[lane] - 1);
+		}
+}
+
+static bool
+board_from_memory(VqQueue *queue, const pg_uuid_t *id, VqBoard *board)
+{
+	bool		found;
+
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	found = vq_is_queue(queue, id);
+	if (found)
+	{
+		board->now = vq_now();
+		board->settings = queue->settings;
+		board->serving = queue->line.count[VQ_INSIDE];
+		board->last_ticket = queue->next_ticket - 1;
+		board->head = vq_head(queue);
+		count_lanes(board, &queue->lanes, queue->line.count);
+		points_from_memory(queue, board);
+		board->foretells = (queue->settings.state & VQ_RELEASES) != 0;
+		vq_make_forecast(queue, board->now, &board->forecast);
+	}
+	LWLockRelease(&queue->lock);
+	return found;
+}
+
+/* ---- from the tables, on a standby ---- */
+
+static int64
+column(uint64 row, int number)
+{
+	bool		isnull;
+
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &isnull));
+}
+
+/* Where the turns of the lanes begin anew, as positions there do. */
+static bool
+board_from_tables(const pg_uuid_t *id, VqBoard *board)
+{
+	VqLanes		lanes = {{0}, {0}};
+	int64		count[VQ_LANES];
+	Datum		values[2] = {UUIDPGetDatum(id)};
+	VqCaller	caller;
+	uint64		n;
+	int			next;
+
+	if (!vq_fetch_queue(id, &board->settings))
+		return false;
+	board->now = vq_now();
+	vq_lanes_configure(&lanes, board->settings.weights);
+	vq_execute(VQ_COUNT_QUEUE, values, NULL, &caller);
+	for (int lane = 0; lane < VQ_LANES; lane++)
+		count[lane] = column(0, 1 + lane);
+	board->serving = column(0, 1 + VQ_LANES);
+	vq_executed(&caller);
+	count_lanes(board, &lanes, count);
+	board->last_ticket = vq_fetch_last_ticket(id, GetActiveSnapshot());
+	values[1] = Int64GetDatum(vq_board_step(count));
+	n = vq_execute(VQ_BOARD_TICKETS, values, NULL, &caller);
+	for (uint64 i = 0; i < n; i++)
+		add_point(board, &lanes, count, column(i, 1), column(i, 2), column(i, 3));
+	vq_executed(&caller);
+	next = vq_lanes_next(&lanes, count);
+	if (next >= 0 && board->lanes[next].n_points > 0)
+		board->head = board->lanes[next].tickets[0];
+	return true;
+}
+
+/* ---- as JSON ---- */
+
+static void
+append_points(StringInfo text, const VqBoardLane *lane)
+{
+	appendStringInfoString(text, ",\"points\":[");
+	for (int i = 0; i < lane->n_points; i++)
+		appendStringInfo(text, "%s[" INT64_FORMAT "," INT64_FORMAT "]", i > 0 ? "," : "",
+						 lane->tickets[i], lane->positions[i]);
+	appendStringInfoChar(text, ']');
+}
+
+static void
+append_seconds(StringInfo text, int64 microseconds)
+{
+	if (microseconds < 0)
+		appendStringInfoString(text, ",null");
+	else
+		appendStringInfo(text, "," INT64_FORMAT ".%d", microseconds / USECS_PER_SEC,
+						 (int) (microseconds % USECS_PER_SEC / (USECS_PER_SEC / 10)));
+}
+
+static VqWait
+wait_at(const VqBoard *board, int lane, int64 position)
+{
+	VqWait		wait = {-1, -1};
+
+	if (!board->foretells)
+		return wait;
+	if (board->settings.method == VQ_PASSTHROUGH)
+		wait.median = wait.p90 = 0;
+	else
+		wait = vq_forecast_wait(&board->forecast, board->now.mono, lane, position);
+	return wait;
+}
+
+/* Waits, and delays of polls, at positions that are further and further apart up to a newcomer's. */
+static void
+append_waits(StringInfo text, const VqBoard *board, int lane)
+{
+	StringInfoData polls;
+	int64		last = board->lanes[lane].next;
+	int64		position = 0;
+
+	initStringInfo(&polls);
+	appendStringInfoString(text, ",\"estimate\":[");
+	for (int i = 1; i <= VQ_BOARD_WAITS && position < last; i++)
+	{
+		int64		next = i == VQ_BOARD_WAITS ? last : (int64) rint(pow(last, (double) (i - 1) / (VQ_BOARD_WAITS - 1)));
+		VqWait		wait;
+
+		/* Those near the head are too close together to be told apart. */
+		if (next <= position)
+			continue;
+		appendStringInfo(text, "%s[" INT64_FORMAT, position > 0 ? "," : "", next);
+		appendStringInfo(&polls, "%s[" INT64_FORMAT, position > 0 ? "," : "", next);
+		position = next;
+		wait = wait_at(board, lane, position);
+		append_seconds(text, wait.median);
+		append_seconds(text, wait.p90);
+		append_seconds(&polls, vq_polite_delay(wait.median));
+		appendStringInfoChar(text, ']');
+		appendStringInfoChar(&polls, ']');
+	}
+	appendStringInfo(text, "],\"next_poll_after\":[%s]", polls.data);
+	pfree(polls.data);
+}
+
+static void
+append_lanes(StringInfo text, const VqBoard *board)
+{
+	appendStringInfoString(text, ",\"lanes\":{");
+	for (int lane = 0; lane < VQ_LANES; lane++)
+	{
+		appendStringInfo(text, "%s\"%s\":{\"waiting\":" INT64_FORMAT ",\"next\":" INT64_FORMAT,
+						 lane > 0 ? "," : "", vq_lane_names[lane], board->lanes[lane].waiting,
+						 board->lanes[lane].next);
+		append_points(text, &board->lanes[lane]);
+		append_waits(text, board, lane);
+		appendStringInfoChar(text, '}');
+	}
+	appendStringInfoChar(text, '}');
+}
+
+static text *
+board_text(const VqBoard *board, const pg_uuid_t *id)
+{
+	StringInfoData text;
+	char		at[MAXDATELEN + 1];
+	int			utc = 0;
+	int64		waiting = 0;
+
+	for (int lane = 0; lane < VQ_LANES; lane++)
+		waiting += board->lanes[lane].waiting;
+	initStringInfo(&text);
+	JsonEncodeDateTime(at, TimestampTzGetDatum(board->now.wall), TIMESTAMPTZOID, &utc);
+	appendStringInfo(&text, "{\"v\":%d,\"queue\":", VQ_BOARD_VERSION);
+	escape_json(&text, board->settings.name);
+	appendStringInfo(&text, ",\"queue_id\":\"%s\",\"at\":\"%s\",\"state\":\"%s\",\"order\":\"ticket\"",
+					 vq_uuid_text(id), at, vq_state_name(board->settings.state));
+	appendStringInfo(&text, ",\"waiting\":" INT64_FORMAT ",\"serving\":" INT64_FORMAT ",\"rate\":%d,\"head\":",
+					 waiting, board->serving, board->settings.rate_per_minute);
+	if (board->head > 0)
+		appendStringInfo(&text, INT64_FORMAT, board->head);
+	else
+		appendStringInfoString(&text, "null");
+	appendStringInfo(&text, ",\"last_ticket\":" INT64_FORMAT, board->last_ticket);
+	append_lanes(&text, board);
+	appendStringInfoChar(&text, '}');
+	return cstring_to_text_with_len(text.data, text.len);
+}
+
+PG_FUNCTION_INFO_V1(vqueue_board);
+Datum
+vqueue_board(PG_FUNCTION_ARGS)
+{
+	VqBoard    *board = palloc0(sizeof(VqBoard));
+	pg_uuid_t	id;
+	bool		found;
+
+	if (PG_ARGISNULL(0))
+		vq_null_argument("queue");
+	if (RecoveryInProgress())
+	{
+		vq_resolve_queue(PG_GETARG_TEXT_PP(0), &id);
+		found = board_from_tables(&id, board);
+	}
+	else
+	{
+		VqQueue    *queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &id);
+
+		found = board_from_memory(queue, &id, board);
+	}
+	if (!found)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("queue \"%s\" does not exist", text_to_cstring(PG_GETARG_TEXT_PP(0))),
+				 errdetail("It was dropped meanwhile."),
+				 errhint("See vqueue.overview for the queues there are.")));
+	PG_RETURN_TEXT_P(board_text(board, &id));
+}
