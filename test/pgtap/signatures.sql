@@ -53,7 +53,7 @@ INSERT INTO face VALUES
     ('channel', '{text}', 'text', 'stable'),
     ('purge', '{text,interval,integer}', 'bigint', 'volatile'),
     ('events_since', '{text,bigint,integer}', 'setof record', 'stable'),
-    ('event_cursor', '{text}', 'bigint', 'stable');
+    ('event_cursor', '{text}', 'bigint', 'stable'),
     ('board', '{text}', 'json', 'stable'),
     ('position_from_board', '{jsonb,bigint,text}', 'bigint', 'immutable');
 SELECT has_function('vqueue', name, arguments) FROM face;
