@@ -238,18 +238,54 @@ COMMENT ON TABLE vqueue.events IS 'the log of events, written by the worker in t
 COMMENT ON COLUMN vqueue.events.seq IS 'rises in the order of commits, with gaps: microseconds since 1970, or one more than the last';
 
 CREATE TABLE vqueue.event_log (
-    begun       bigint NOT NULL
+    begun       bigint NOT NULL,
+    counted_seq bigint NOT NULL DEFAULT 0,
+    counted_at  timestamptz NOT NULL DEFAULT '-infinity'
 );
-COMMENT ON TABLE vqueue.event_log IS 'internal: below which seq this log has nothing, and never had';
-INSERT INTO vqueue.event_log VALUES (floor(extract(epoch FROM clock_timestamp()) * 1000000));
+COMMENT ON TABLE vqueue.event_log IS
+    'internal: below which seq this log has nothing and never had, and up to where it is counted in queue_stats';
+INSERT INTO vqueue.event_log (begun) VALUES (floor(extract(epoch FROM clock_timestamp()) * 1000000));
 
 /* What the log does not say any more, for each queue. */
 CREATE TABLE vqueue.event_marks (
     queue_id    uuid PRIMARY KEY REFERENCES vqueue.queues ON DELETE CASCADE,
     state       text NOT NULL,
-    trimmed     bigint NOT NULL DEFAULT 0
+    trimmed     bigint NOT NULL DEFAULT 0,
+    counted_seq bigint NOT NULL DEFAULT 0,
+    counted_ticket bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE vqueue.event_marks IS 'internal: of each queue the state told last, and up to which seq events have been deleted';
+COMMENT ON TABLE vqueue.event_marks IS
+    'internal: of each queue the state told last, up to which seq events have been deleted, and up to where it is counted in queue_stats';
+
+CREATE TABLE vqueue.queue_stats (
+    queue_id    uuid NOT NULL REFERENCES vqueue.queues ON DELETE CASCADE,
+    minute      timestamptz NOT NULL,
+    joined      bigint NOT NULL,
+    released    bigint NOT NULL,
+    completed   bigint NOT NULL,
+    "left"      bigint NOT NULL,
+    abandoned   bigint NOT NULL,
+    no_shows    bigint NOT NULL,
+    expired     bigint NOT NULL,
+    removed     bigint NOT NULL,
+    wait_p50    interval,
+    wait_p90    interval,
+    wait_p99    interval,
+    stay_p50    interval,
+    stay_p90    interval,
+    stay_p99    interval,
+    peak_waiting bigint NOT NULL,
+    peak_serving bigint NOT NULL,
+    PRIMARY KEY (queue_id, minute)
+) WITH (fillfactor = 90);
+CREATE INDEX queue_stats_minute_key ON vqueue.queue_stats (minute);
+COMMENT ON TABLE vqueue.queue_stats IS 'what happened in each queue and minute, written by the worker when the minute is over';
+COMMENT ON COLUMN vqueue.queue_stats.minute IS 'its beginning';
+COMMENT ON COLUMN vqueue.queue_stats.released IS 'sessions let in or, in a queue with a claim_timeout, called';
+COMMENT ON COLUMN vqueue.queue_stats.wait_p50 IS 'of those released in the minute, how long they had waited: the median';
+COMMENT ON COLUMN vqueue.queue_stats.stay_p50 IS 'of those who ended in the minute and had been in, for how long: the median';
+COMMENT ON COLUMN vqueue.queue_stats.peak_waiting IS 'the most who waited at a time, as far as this server has seen it';
+COMMENT ON COLUMN vqueue.queue_stats.peak_serving IS 'the most who held a slot at a time, as far as this server has seen it';
 
 /*
  * Session ids carry their ticket, sealed by a key, so that a poll need not
@@ -274,6 +310,8 @@ SELECT pg_catalog.pg_extension_config_dump('vqueue.queues', '');
 SELECT pg_catalog.pg_extension_config_dump('vqueue.ticket_ceilings', '');
 SELECT pg_catalog.pg_extension_config_dump('vqueue.user_sessions', '');
 SELECT pg_catalog.pg_extension_config_dump('vqueue.secrets', '');
+SELECT pg_catalog.pg_extension_config_dump('vqueue.event_marks', '');
+SELECT pg_catalog.pg_extension_config_dump('vqueue.queue_stats', '');
 
 /* What every session function answers with. */
 CREATE TYPE vqueue.place AS (
@@ -352,6 +390,19 @@ $$;
 COMMENT ON FUNCTION vqueue._merge_secret() IS
     'internal: a restored secret that is there already is left alone';
 
+CREATE FUNCTION vqueue._merge_mark() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE vqueue.event_marks
+       SET counted_seq = greatest(counted_seq, NEW.counted_seq), counted_ticket = greatest(counted_ticket, NEW.counted_ticket)
+     WHERE queue_id = NEW.queue_id;
+    RETURN CASE WHEN NOT FOUND THEN NEW END;
+END
+$$;
+COMMENT ON FUNCTION vqueue._merge_mark() IS
+    'internal: a restored mark says what restored statistics have counted; the log is that of this server';
+
 CREATE TRIGGER session_before BEFORE INSERT OR UPDATE OR DELETE ON vqueue.user_sessions
     FOR EACH ROW EXECUTE FUNCTION vqueue._session_before();
 CREATE TRIGGER session_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.user_sessions
@@ -368,6 +419,8 @@ CREATE TRIGGER ceiling_before BEFORE INSERT OR UPDATE ON vqueue.ticket_ceilings
     FOR EACH ROW EXECUTE FUNCTION vqueue._merge_ceiling();
 CREATE TRIGGER ceiling_after AFTER INSERT OR UPDATE ON vqueue.ticket_ceilings
     FOR EACH ROW EXECUTE FUNCTION vqueue._ceiling_after();
+CREATE TRIGGER mark_before BEFORE INSERT ON vqueue.event_marks
+    FOR EACH ROW EXECUTE FUNCTION vqueue._merge_mark();
 CREATE TRIGGER secret_before BEFORE INSERT ON vqueue.secrets
     FOR EACH ROW EXECUTE FUNCTION vqueue._merge_secret();
 CREATE TRIGGER secret_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.secrets
@@ -384,6 +437,7 @@ ALTER TABLE vqueue.queues ENABLE ALWAYS TRIGGER queue_after;
 ALTER TABLE vqueue.queues ENABLE ALWAYS TRIGGER queue_truncate;
 ALTER TABLE vqueue.ticket_ceilings ENABLE ALWAYS TRIGGER ceiling_before;
 ALTER TABLE vqueue.ticket_ceilings ENABLE ALWAYS TRIGGER ceiling_after;
+ALTER TABLE vqueue.event_marks ENABLE ALWAYS TRIGGER mark_before;
 ALTER TABLE vqueue.secrets ENABLE ALWAYS TRIGGER secret_before;
 ALTER TABLE vqueue.secrets ENABLE ALWAYS TRIGGER secret_after;
 ALTER TABLE vqueue.tenants ENABLE ALWAYS TRIGGER tenant_after;
@@ -872,6 +926,18 @@ CREATE FUNCTION vqueue._untold(queue_id uuid, ticket bigint) RETURNS bool
 COMMENT ON FUNCTION vqueue._untold(uuid, bigint) IS
     'internal: whether the worker has yet to announce something of the session with this ticket';
 
+CREATE FUNCTION vqueue._count_now() RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_count_now';
+COMMENT ON FUNCTION vqueue._count_now() IS
+    'internal: has the worker write statistics though the minute is not over, for tests; percentiles of the minute are those of its first part';
+
+CREATE VIEW vqueue.stats AS
+    SELECT q.name AS queue, s.*
+      FROM vqueue.queue_stats s
+      JOIN vqueue.queues q ON q.id = s.queue_id
+     WHERE q.tenant_id = vqueue._tenant();
+COMMENT ON VIEW vqueue.stats IS 'queue_stats of the current tenant with the queue''s name';
+
 CREATE FUNCTION vqueue.purge(queue text = NULL, older_than interval = NULL, max_rows int = NULL) RETURNS bigint
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -880,6 +946,8 @@ DECLARE
     batch constant int := 10000;
     wanted uuid := CASE WHEN queue IS NOT NULL THEN vqueue._queue(queue) END;
     purged bigint := 0;
+    counting bool := current_setting('vqueue.stats_retention') <> '0';
+    counted_at timestamptz := (SELECT l.counted_at FROM vqueue.event_log l);
     one record;
     behind timestamptz;
     last timestamptz;
@@ -896,8 +964,8 @@ BEGIN
             'It has no session_retention, by which their age would be known.',
             'Give older_than, or set session_retention with vqueue.alter_queue().');
     END IF;
-    FOR one IN SELECT q.id, now() - coalesce(older_than, q.session_retention) AS before
-                 FROM vqueue.queues q
+    FOR one IN SELECT q.id, now() - coalesce(older_than, q.session_retention) AS before, m.counted_ticket
+                 FROM vqueue.queues q LEFT JOIN vqueue.event_marks m ON m.queue_id = q.id
                 WHERE q.tenant_id = vqueue._tenant() AND (wanted IS NULL OR q.id = wanted)
                   AND (older_than IS NOT NULL OR q.session_retention > '0')
                 ORDER BY q.name
@@ -911,6 +979,7 @@ BEGIN
                  WHERE s.ctid = ANY (ARRAY(SELECT c.ctid FROM vqueue.user_sessions c
                                             WHERE c.queue_id = one.id AND c.left_at >= behind AND c.left_at < one.before
                                               AND NOT vqueue._untold(one.id, c.ticket)
+                                              AND (NOT counting OR c.left_at < counted_at AND c.ticket <= one.counted_ticket)
                                             ORDER BY c.left_at
                                             LIMIT least(batch, coalesce(max_rows - purged, batch))
                                               FOR UPDATE SKIP LOCKED))
@@ -927,7 +996,7 @@ $$;
 COMMENT ON FUNCTION vqueue.purge(text, interval, int) IS
     'deletes sessions that ended longer ago than older_than, by default the queue''s session_retention, the oldest first and '
     'at most max_rows, of one queue or of all queues of the current tenant; returns how many. Live sessions and those that '
-    'somebody has locked, or whose end the worker has yet to announce, are left alone, and of all queues those that keep their sessions, unless older_than is given. '
+    'somebody has locked, or whose end the worker has yet to announce, or to count in queue_stats, are left alone, and of all queues those that keep their sessions, unless older_than is given. '
     'Errors: 22023 out of range, or neither age known; 42704 unknown queue';
 
 /*
@@ -1100,10 +1169,12 @@ AS $$
                   WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
                     AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
                     AND (l.relation IN ('vqueue.user_sessions'::regclass, 'vqueue.ticket_ceilings'::regclass,
-                                        'vqueue.events'::regclass, 'vqueue.event_marks'::regclass)
+                                        'vqueue.events'::regclass, 'vqueue.event_marks'::regclass,
+                                        'vqueue.event_log'::regclass, 'vqueue.queue_stats'::regclass)
                          AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock')
                          OR l.relation IN ('vqueue.user_sessions'::regclass, 'vqueue.ticket_ceilings'::regclass,
-                                           'vqueue.events'::regclass, 'vqueue.event_marks'::regclass, 'vqueue.queues'::regclass, 'vqueue.tenants'::regclass)
+                                           'vqueue.events'::regclass, 'vqueue.event_marks'::regclass, 'vqueue.event_log'::regclass,
+                                           'vqueue.queue_stats'::regclass, 'vqueue.queues'::regclass, 'vqueue.tenants'::regclass)
                          AND l.mode = 'AccessExclusiveLock')
                     AND a.xact_start < clock_timestamp() - interval '1 s'
                   ORDER BY a.xact_start LIMIT 1) b ON true

@@ -194,6 +194,13 @@ apply_database_op(VqOp *op, VqDatabase *db)
 	}
 }
 
+static void
+note_peaks(VqQueue *queue)
+{
+	queue->peak_waiting = Max(queue->peak_waiting, vq_standing(queue));
+	queue->peak_inside = Max(queue->peak_inside, queue->line.count[VQ_INSIDE]);
+}
+
 void
 vq_apply_ops(VqOp *ops, int n)
 {
@@ -221,6 +228,7 @@ vq_apply_ops(VqOp *ops, int n)
 			ceilings |= ops[i].type == OP_CEILING;
 			apply_queue_op(&ops[i], building, now);
 		}
+		note_peaks(queue);
 		vq_call_worker(queue, vq_next_due(queue, now, true));
 		LWLockRelease(&queue->lock);
 	}

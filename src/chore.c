@@ -7,6 +7,7 @@
 #include "chore.h"
 #include "miscadmin.h"
 #include "purge.h"
+#include "stats.h"
 #include "table.h"
 #include "trim.h"
 #include "utils/memutils.h"
@@ -22,9 +23,25 @@
 #define FIRST_BACKOFF INT64CONST(1000000)
 #define LONGEST_BACKOFF INT64CONST(3600000000)
 
+typedef enum Kind
+{
+	PURGE,						/* sessions of a queue */
+	TRIM_EVENTS,
+	TRIM_STATS,
+	COUNT
+} Kind;
+
+static const char *const failures_of[] = {
+	"sessions could not be deleted",
+	"old events could not be deleted",
+	"old statistics could not be deleted",
+	"statistics could not be written"
+};
+
 typedef struct Chore
 {
-	VqQueue    *queue;			/* whose sessions are to be purged; NULL: the log is to be trimmed */
+	Kind		kind;
+	VqQueue    *queue;			/* of PURGE */
 	pg_uuid_t	id;
 	int			failures;		/* in a row */
 	int64		at;				/* mono time */
@@ -46,15 +63,23 @@ put_back(Chore *chore, int64 at)
 	MemoryContextSwitchTo(old);
 }
 
-void
-vq_add_chore(VqQueue *queue, const pg_uuid_t *id)
+static Chore *
+add_chore(Kind kind)
 {
 	Chore	   *chore = MemoryContextAllocZero(TopMemoryContext, sizeof(Chore));
 
-	chore->queue = queue;
-	if (id != NULL)
-		chore->id = *id;
+	chore->kind = kind;
 	put_back(chore, 0);
+	return chore;
+}
+
+void
+vq_add_chore(VqQueue *queue, const pg_uuid_t *id)
+{
+	Chore	   *chore = add_chore(PURGE);
+
+	chore->queue = queue;
+	chore->id = *id;
 }
 
 void
@@ -62,7 +87,23 @@ vq_begin_chores(void)
 {
 	list_free_deep(chores);
 	chores = NIL;
-	vq_add_chore(NULL, NULL);
+	vq_count_failed();			/* the queues that it goes by may be others now */
+	for (Kind kind = TRIM_EVENTS; kind <= COUNT; kind++)
+		(void) add_chore(kind);
+}
+
+void
+vq_hasten_counting(void)
+{
+	ListCell   *cell;
+
+	foreach(cell, chores)
+	{
+		Chore	   *chore = lfirst(cell);
+
+		if (chore->kind == COUNT)
+			chore->at = 0;
+	}
 }
 
 int64
@@ -108,31 +149,46 @@ report_failure(Chore *chore, const char *message)
 
 	if ((failures & (failures - 1)) != 0)
 		return;
-	if (chore->queue == NULL)
-		ereport(LOG,
-				(errmsg("vqueue: old events could not be deleted: %s", message),
-				 errdetail("It has failed %d times in a row and is tried again later.", failures)));
-	else
-		ereport(LOG,
-				(errmsg("vqueue: sessions of queue \"%s\" could not be deleted: %s",
-						vq_uuid_text(&chore->id), message),
-				 errdetail("It has failed %d times in a row and is tried again later.", failures),
-				 errhint("A foreign key or trigger of another table may keep them; or set session_retention to 0.")));
+	ereport(LOG,
+			(errmsg("vqueue: %s: %s", failures_of[chore->kind], message),
+			 chore->kind == PURGE ? errdetail("This is about queue \"%s\". It has failed %d times in a row and is tried again later.",
+											  vq_uuid_text(&chore->id), failures) :
+			 errdetail("It has failed %d times in a row and is tried again later.", failures),
+			 chore->kind == PURGE ?
+			 errhint("A foreign key or trigger of another table may keep them; or set session_retention to 0.") : 0));
+}
+
+static int64
+do_step(VqDatabase *db, Chore *chore)
+{
+	switch (chore->kind)
+	{
+		case PURGE:
+			return vq_purge(chore->queue, &chore->id);
+		case TRIM_EVENTS:
+			return vq_trim_events();
+		case TRIM_STATS:
+			return vq_trim_stats();
+		default:
+			return vq_count_step(db);
+	}
 }
 
 /* In a transaction; returns when to go on, 0 for at once and -1 where it could not be done. */
 static int64
-make_step(Chore *chore)
+make_step(VqDatabase *db, Chore *chore)
 {
 	MemoryContext old = CurrentMemoryContext;
 	volatile int64 next = -1;
 
 	PG_TRY();
 	{
-		vq_begin_work("deleting old rows");
+		vq_begin_work(chore->kind == COUNT ? "writing statistics" : "deleting old rows");
 		if (vq_installed() && vq_lock_tables())
-			next = chore->queue == NULL ? vq_trim_events() : vq_purge(chore->queue, &chore->id);
+			next = do_step(db, chore);
 		vq_end_work();
+		if (chore->kind == COUNT && next >= 0)
+			vq_count_done();
 		chore->failures = 0;
 	}
 	PG_CATCH();
@@ -140,6 +196,8 @@ make_step(Chore *chore)
 		int			code;
 		char	   *message = vq_abort_work(old, &code);
 
+		if (chore->kind == COUNT)
+			vq_count_failed();
 		report_failure(chore, message);
 		next = -1;
 	}
@@ -162,7 +220,7 @@ is_there(Chore *chore)
 }
 
 VqQueue *
-vq_do_chore(void)
+vq_do_chore(VqDatabase *db)
 {
 	Chore	   *chore = take_chore();
 	int64		began = vq_now().mono;
@@ -178,7 +236,7 @@ vq_do_chore(void)
 		pfree(chore);
 		return NULL;
 	}
-	next = make_step(chore);
+	next = make_step(db, chore);
 	now = vq_now().mono;
 	rested_at = now + REST * (now - began);
 	if (next >= 0 && queue != NULL)

@@ -1,7 +1,8 @@
 /*
  * chore.h
  *		What the worker does that nobody waits for, between its visits: deleting
- *		sessions that ended long ago, and old events of the log.
+ *		sessions that ended long ago, old events and old statistics, and writing
+ *		new ones.
  *
  * Each step of a chore is a transaction of its own, short, and followed by a
  * rest, so that visits come first.
@@ -21,6 +22,9 @@ extern void vq_begin_chores(void);
 extern int64 vq_chore_due(void);
 
 /* Make it; returns the queue that it has been done for, whose due moment may have changed, or NULL. */
-extern VqQueue *vq_do_chore(void);
+extern VqQueue *vq_do_chore(VqDatabase *db);
+
+/* Have what there is counted now. */
+extern void vq_hasten_counting(void);
 
 #endif							/* VQ_CHORE_H */

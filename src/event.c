@@ -128,7 +128,7 @@ next_seq(TimestampTz at)
 	return last_seq;
 }
 
-/* End the event with its number, log it and send it; without a log it has no number. */
+/* End the event with its number, log it and send it; where it is not logged it has no number. */
 static void
 log_and_send(Event *event)
 {
@@ -136,7 +136,7 @@ log_and_send(Event *event)
 	VqCaller	caller;
 	int64		seq;
 
-	if (vq_event_retention == 0)
+	if (!vq_logging())
 	{
 		appendStringInfoChar(&event->text, '}');
 		send(event);

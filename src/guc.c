@@ -12,6 +12,13 @@ char	   *vq_tenant = NULL;
 int			vq_memory_limit = 1024;
 int			vq_release_batch = 10000;
 int			vq_event_retention = SECS_PER_DAY;
+int			vq_stats_retention = 400 * SECS_PER_DAY;
+
+bool
+vq_logging(void)
+{
+	return vq_event_retention > 0 || vq_stats_retention > 0;
+}
 
 void
 vq_guc_init(void)
@@ -42,9 +49,17 @@ vq_guc_init(void)
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("vqueue.event_retention",
 							"How long the log keeps events.",
-							"0 turns the log off.",
+							"With 0 there is no log to read; what is logged is only what is yet to be counted.",
 							&vq_event_retention,
 							SECS_PER_DAY, 0, 10 * 365 * SECS_PER_DAY,
+							PGC_SIGHUP,
+							GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("vqueue.stats_retention",
+							"How long the statistics of a minute are kept.",
+							"0 turns them off.",
+							&vq_stats_retention,
+							400 * SECS_PER_DAY, 0, 10 * 365 * SECS_PER_DAY,
 							PGC_SIGHUP,
 							GUC_UNIT_S,
 							NULL, NULL, NULL);

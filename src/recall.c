@@ -39,7 +39,7 @@ vq_recall_since(void)
 	TimestampTz last = now;
 	int64		seq;
 
-	if (vq_event_retention == 0)
+	if (!vq_logging())
 		return 0;
 
 	/* The newest event is always kept; an empty log has only just begun. */

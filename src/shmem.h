@@ -144,6 +144,12 @@ typedef struct VqQueue
 
 	int64		purge_at;		/* mono time before which no ended session is old enough; 0: not known */
 
+	int64		peak_waiting;	/* since the last minute was closed */
+	int64		peak_inside;
+	int64		cut_ticket;		/* the last one issued a minute ago, and */
+	int64		old_cut_ticket; /* two minutes ago, or longer; by the worker */
+	int64		cut_at;			/* mono time of cut_ticket; by the worker */
+	int64		counted_ticket; /* joins up to here are counted; 0: not known.  By the worker */
 	TimestampTz recall_since;	/* changes since then may not have been told (recall.c); 0: all were */
 	uint64		recall_build;	/* the rebuild that loads them */
 
@@ -191,6 +197,7 @@ typedef struct VqDatabase
 	int			barred;			/* DDL on the database runs: no worker may connect */
 	TimestampTz last_round;		/* by the worker */
 	uint64		rounds;			/* by the worker */
+	bool		count_now;		/* count what there is, though the minute is not over; by anybody */
 } VqDatabase;
 
 typedef struct VqShared

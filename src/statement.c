@@ -18,7 +18,7 @@ static const struct
 {
 	const char *text;
 	int			n_args;
-	Oid			args[12];
+	Oid			args[18];
 }			statements[VQ_STATEMENTS] =
 
 {
@@ -90,9 +90,11 @@ static const struct
 		" AND c.left_at OPERATOR(pg_catalog.<) (SELECT $3 OPERATOR(pg_catalog.-) q.session_retention"
 		" FROM vqueue.queues AS q WHERE q.id " EQ " $1 AND q.session_retention OPERATOR(pg_catalog.>) '0')"
 		" AND NOT vqueue._untold($1, c.ticket)"
+		" AND (NOT $5 OR c.left_at OPERATOR(pg_catalog.<) (SELECT l.counted_at FROM vqueue.event_log AS l)"
+		" AND c.ticket OPERATOR(pg_catalog.<=) (SELECT m.counted_ticket FROM vqueue.event_marks AS m WHERE m.queue_id " EQ " $1))"
 		" ORDER BY c.left_at LIMIT $4 FOR UPDATE OF c SKIP LOCKED))"
 		" RETURNING s.left_at) SELECT pg_catalog.count(*), pg_catalog.max(g.left_at) FROM gone AS g",
-		4, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID}
+		5, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, BOOLOID}
 	},
 	[VQ_INSERT_EVENT] = {
 		"INSERT INTO vqueue.events (seq, queue_id, at, event, payload) VALUES ($1, $2, $3, $4, $5::pg_catalog.jsonb)",
@@ -115,14 +117,79 @@ static const struct
 		"SELECT o.ctid FROM vqueue.events AS o WHERE o.seq OPERATOR(pg_catalog.=) ANY (ARRAY("
 		"SELECT c.seq FROM (SELECT f.at, f.seq FROM vqueue.events AS f WHERE f.seq OPERATOR(pg_catalog.>) $1"
 		" ORDER BY f.seq LIMIT $3) AS c WHERE c.at OPERATOR(pg_catalog.<) $2"
-		" AND ($4 OR c.seq OPERATOR(pg_catalog.<) (SELECT pg_catalog.max(l.seq) FROM vqueue.events AS l))))"
+		" AND ($4 OR c.seq OPERATOR(pg_catalog.<) (SELECT pg_catalog.max(l.seq) FROM vqueue.events AS l))"
+		" AND (NOT $5 OR c.seq OPERATOR(pg_catalog.<=) (SELECT l.counted_seq FROM vqueue.event_log AS l))))"
 		" FOR UPDATE OF o SKIP LOCKED))"
 		" RETURNING e.queue_id, e.seq),"
 		" marked AS (UPDATE vqueue.event_marks AS m SET trimmed = GREATEST(m.trimmed, g.seq)"
 		" FROM (SELECT n.queue_id, pg_catalog.max(n.seq) AS seq FROM gone AS n GROUP BY n.queue_id) AS g"
 		" WHERE m.queue_id " EQ " g.queue_id)"
 		" SELECT pg_catalog.count(*), pg_catalog.max(g.seq) FROM gone AS g",
-		4, {INT8OID, TIMESTAMPTZOID, INT4OID, BOOLOID}
+		5, {INT8OID, TIMESTAMPTZOID, INT4OID, BOOLOID, BOOLOID}
+	},
+	[VQ_FOLD_EVENTS] = {
+		"SELECT e.seq, e.queue_id, e.at, j.ticket, j.status, u.joined_at, u.served_at, u.ready_at, u.left_at"
+		" FROM (SELECT f.* FROM vqueue.events AS f WHERE f.seq OPERATOR(pg_catalog.>) $1 ORDER BY f.seq LIMIT $2) AS e"
+		" LEFT JOIN vqueue.event_marks AS m ON m.queue_id " EQ " e.queue_id"
+		" LEFT JOIN LATERAL (SELECT (s.session OPERATOR(pg_catalog.->>) 'ticket')::pg_catalog.int8 AS ticket,"
+		" s.session OPERATOR(pg_catalog.->>) 'status' AS status FROM pg_catalog.jsonb_array_elements("
+		"CASE WHEN e.event OPERATOR(pg_catalog.<>) 'state' THEN e.payload OPERATOR(pg_catalog.->) 'sessions' END) AS s (session)"
+		" WHERE e.seq OPERATOR(pg_catalog.>) m.counted_seq) AS j ON true"
+		" LEFT JOIN LATERAL (SELECT c.joined_at, c.served_at, c.ready_at, c.left_at FROM vqueue.user_sessions AS c"
+		" WHERE c.queue_id " EQ " e.queue_id AND c.ticket " EQ " j.ticket LIMIT 1) AS u ON true"
+		" ORDER BY e.seq",
+		2, {INT8OID, INT4OID}
+	},
+	[VQ_FOLD_JOINS] = {
+		"SELECT pg_catalog.date_bin('1 minute', r.joined_at, '2000-01-01 00:00:00+00'), pg_catalog.count(*), pg_catalog.max(r.ticket)"
+		" FROM (SELECT s.joined_at, s.ticket FROM vqueue.user_sessions AS s WHERE s.queue_id " EQ " $1"
+		" AND s.ticket OPERATOR(pg_catalog.>) $2 AND s.ticket OPERATOR(pg_catalog.<=) $3"
+		" AND pg_catalog.isfinite(s.joined_at) ORDER BY s.ticket LIMIT $4) AS r GROUP BY 1",
+		4, {UUIDOID, INT8OID, INT8OID, INT4OID}
+	},
+	[VQ_READ_COUNTED] = {"SELECT l.counted_seq FROM vqueue.event_log AS l", 0, {0}},
+	[VQ_READ_COUNTED_TICKET] = {
+		"SELECT m.counted_ticket FROM vqueue.event_marks AS m WHERE m.queue_id " EQ " $1",
+		1, {UUIDOID}
+	},
+	/* The queue's row is locked as the foreign key of queue_stats wants it, which would wait. */
+	[VQ_MARK_COUNTED] = {
+		"UPDATE vqueue.event_marks AS m SET counted_seq = GREATEST(m.counted_seq, $2),"
+		" counted_ticket = GREATEST(m.counted_ticket, $3)"
+		" FROM (SELECT q.id FROM vqueue.queues AS q WHERE q.id " EQ " $1 FOR KEY SHARE SKIP LOCKED) AS w"
+		" WHERE m.queue_id " EQ " w.id",
+		3, {UUIDOID, INT8OID, INT8OID}
+	},
+	[VQ_MARK_LOG] = {
+		"UPDATE vqueue.event_log AS l SET counted_seq = GREATEST(l.counted_seq, $1), counted_at = GREATEST(l.counted_at, $2)",
+		2, {INT8OID, TIMESTAMPTZOID}
+	},
+	[VQ_WRITE_STATS] = {
+		"INSERT INTO vqueue.queue_stats AS t (queue_id, minute, joined, released, completed, \"left\", abandoned, no_shows,"
+		" expired, removed, wait_p50, wait_p90, wait_p99, stay_p50, stay_p90, stay_p99, peak_waiting, peak_serving)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"
+		" ON CONFLICT (queue_id, minute) DO UPDATE SET"
+		" joined = t.joined OPERATOR(pg_catalog.+) EXCLUDED.joined,"
+		" released = t.released OPERATOR(pg_catalog.+) EXCLUDED.released,"
+		" completed = t.completed OPERATOR(pg_catalog.+) EXCLUDED.completed,"
+		" \"left\" = t.\"left\" OPERATOR(pg_catalog.+) EXCLUDED.\"left\","
+		" abandoned = t.abandoned OPERATOR(pg_catalog.+) EXCLUDED.abandoned,"
+		" no_shows = t.no_shows OPERATOR(pg_catalog.+) EXCLUDED.no_shows,"
+		" expired = t.expired OPERATOR(pg_catalog.+) EXCLUDED.expired,"
+		" removed = t.removed OPERATOR(pg_catalog.+) EXCLUDED.removed,"
+		" wait_p50 = COALESCE(t.wait_p50, EXCLUDED.wait_p50), wait_p90 = COALESCE(t.wait_p90, EXCLUDED.wait_p90),"
+		" wait_p99 = COALESCE(t.wait_p99, EXCLUDED.wait_p99), stay_p50 = COALESCE(t.stay_p50, EXCLUDED.stay_p50),"
+		" stay_p90 = COALESCE(t.stay_p90, EXCLUDED.stay_p90), stay_p99 = COALESCE(t.stay_p99, EXCLUDED.stay_p99),"
+		" peak_waiting = GREATEST(t.peak_waiting, EXCLUDED.peak_waiting),"
+		" peak_serving = GREATEST(t.peak_serving, EXCLUDED.peak_serving)",
+		18, {UUIDOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
+		INTERVALOID, INTERVALOID, INTERVALOID, INTERVALOID, INTERVALOID, INTERVALOID, INT8OID, INT8OID}
+	},
+	[VQ_TRIM_STATS] = {
+		"DELETE FROM vqueue.queue_stats AS s WHERE s.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"SELECT c.ctid FROM vqueue.queue_stats AS c WHERE c.minute OPERATOR(pg_catalog.<) $1"
+		" ORDER BY c.minute LIMIT $2 FOR UPDATE SKIP LOCKED))",
+		2, {TIMESTAMPTZOID, INT4OID}
 	},
 	[VQ_RECALL_EVENTS] = {
 		"SELECT e.event, (s.session OPERATOR(pg_catalog.->>) 'ticket')::pg_catalog.int8, e.at"

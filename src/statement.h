@@ -26,6 +26,14 @@ typedef enum VqStatement
 	VQ_INSERT_MARK,				/* of a new queue's log */
 	VQ_MARK_STATE,				/* the state last told */
 	VQ_TRIM_EVENTS,				/* a batch of old ones; returns how many and the last seq */
+	VQ_FOLD_EVENTS,				/* a few, with their sessions' times */
+	VQ_FOLD_JOINS,				/* a queue's, by minute */
+	VQ_READ_COUNTED,			/* up to which seq events are counted */
+	VQ_READ_COUNTED_TICKET,		/* up to which ticket a queue's joins are */
+	VQ_MARK_COUNTED,			/* both, of a queue, unless it is being dropped */
+	VQ_MARK_LOG,				/* that of all queues */
+	VQ_WRITE_STATS,				/* add to a minute */
+	VQ_TRIM_STATS,				/* a batch of old ones */
 	VQ_RECALL_EVENTS,			/* what the log says of sessions: kind, ticket, at */
 	VQ_RECALL_STATE,			/* the state last told */
 	VQ_MOVE_STATE,				/* a queue's, by the clock, unless its row is locked */

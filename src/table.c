@@ -26,7 +26,7 @@
 
 static const char *const relation_names[VQ_RELATIONS] = {
 	"tenants", "queues", "ticket_ceilings", "user_sessions", "secrets",
-	"events", "event_marks",
+	"events", "event_marks", "event_log", "queue_stats",
 	"secrets_pkey", "tenants_pkey", "tenants_name_key",
 	"queues_pkey", "queues_tenant_id_name_key",
 	"user_sessions_pkey", "user_sessions_queue_id_ticket_key", "user_sessions_live_key", "user_sessions_left_key",

@@ -30,8 +30,8 @@ int64
 vq_trim_events(void)
 {
 	VqNow		now = vq_now();
-	bool		off = vq_event_retention == 0;
-	Datum		values[4];
+	bool		off = !vq_logging();
+	Datum		values[5];
 	VqCaller	caller;
 	bool		isnull;
 	int64		n;
@@ -46,6 +46,7 @@ vq_trim_events(void)
 	values[1] = TimestampTzGetDatum(off ? DT_NOEND : now.wall - (int64) vq_event_retention * USECS_PER_SEC);
 	values[2] = Int32GetDatum(TRIM_BATCH);
 	values[3] = BoolGetDatum(off);
+	values[4] = BoolGetDatum(vq_stats_retention > 0);
 	level = vq_force_index_plans();
 	(void) vq_execute(VQ_TRIM_EVENTS, values, NULL, &caller);
 	n = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));

@@ -50,6 +50,8 @@ vq_lock_tables(void)
 		ConditionalLockRelationOid(vq_relation(VQ_CEILINGS), RowExclusiveLock) &&
 		ConditionalLockRelationOid(vq_relation(VQ_EVENTS), RowExclusiveLock) &&
 		ConditionalLockRelationOid(vq_relation(VQ_MARKS), RowExclusiveLock) &&
+		ConditionalLockRelationOid(vq_relation(VQ_LOG), RowExclusiveLock) &&
+		ConditionalLockRelationOid(vq_relation(VQ_STATS), RowExclusiveLock) &&
 		ConditionalLockRelationOid(vq_relation(VQ_QUEUES), AccessShareLock) &&
 		ConditionalLockRelationOid(vq_relation(VQ_TENANTS), AccessShareLock);
 }

@@ -156,10 +156,14 @@ take_all(void)
 	vq_begin_chores();
 	for (int i = 0; i < n; i++)
 	{
+		bool		nascent;
+
 		LWLockAcquire(&queues[i]->lock, LW_EXCLUSIVE);
 		queues[i]->purge_at = 0;
+		nascent = queues[i]->nascent;
 		LWLockRelease(&queues[i]->lock);
-		set_due(queues[i], 0);
+		if (!nascent)			/* who makes one calls us when it is there */
+			set_due(queues[i], 0);
 	}
 	pfree(queues);
 }
@@ -360,7 +364,7 @@ visit_due_queues(void)
 static void
 do_chore(void)
 {
-	VqQueue    *queue = vq_do_chore();
+	VqQueue    *queue = vq_do_chore(db);
 
 	if (queue != NULL)
 	{
@@ -555,6 +559,8 @@ vqueue_worker_main(Datum arg)
 			take_all();
 		known_all = true;
 		take_calls();
+		if (db->count_now)
+			vq_hasten_counting();
 		visit_due_queues();
 		if (vq_chore_due() <= vq_now().mono)
 			do_chore();

@@ -75,8 +75,8 @@ SELECT is(pg_get_function_arguments('vqueue.create_queue'::regproc),
 SELECT columns_are('vqueue', 'place', '{id,queue,user_id,status,priority,ticket,position,estimated_wait,next_poll_after,joined_at,served_at,left_at}'::name[]);
 
 -- tables: what people migrate from
-SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions,events}'::name[]) AS t;
-SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions,schedules}'::name[]) AS v;
+SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions,events,queue_stats}'::name[]) AS t;
+SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions,stats,schedules}'::name[]) AS v;
 SELECT col_is_pk('vqueue'::name, t, 'id'::name, t || ' has its id as key') FROM unnest('{tenants,queues,user_sessions}'::name[]) AS t;
 SELECT col_type_is('vqueue', 'user_sessions', c, 'uuid', c || ' is a uuid') FROM unnest('{id,queue_id,user_id}'::name[]) AS c;
 SELECT col_type_is('vqueue', 'user_sessions', 'ticket', 'bigint', 'a ticket is a bigint');

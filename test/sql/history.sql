@@ -34,6 +34,19 @@ BEGIN
     RETURN false;
 END
 $$;
+-- waits until the worker has told and counted everything: nothing is purged before that
+CREATE FUNCTION pg_temp.count_all() RETURNS bool LANGUAGE plpgsql AS $$
+DECLARE
+    began timestamptz;
+BEGIN
+    IF NOT pg_temp.wait_for('SELECT NOT bool_or(vqueue._untold(queue_id, ticket)) FROM vqueue.user_sessions') THEN
+        RETURN false;
+    END IF;
+    began := clock_timestamp();
+    PERFORM vqueue._count_now();
+    RETURN pg_temp.wait_for(format('SELECT counted_at >= %L FROM vqueue.event_log', began));
+END
+$$;
 -- sessions of a queue by status
 CREATE FUNCTION pg_temp.left_in(queue text) RETURNS text LANGUAGE sql AS
 $$ SELECT string_agg(status || ':' || n, ' ' ORDER BY status)
@@ -53,7 +66,8 @@ ALTER TABLE vqueue.user_sessions ENABLE ALWAYS TRIGGER session_before;
 SELECT count(*) FROM vqueue.join_many('old', ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 5)));
 SELECT vqueue.release('old', 1);
 
--- the worker does it where a queue has a retention
+-- the worker does it where a queue has a retention, when it has counted them
+SELECT pg_temp.count_all();
 SELECT 'set' FROM vqueue.alter_queue('older', session_retention => '10 days');
 SELECT pg_temp.wait_for($$SELECT count(*) = 9 FROM vqueue.user_sessions WHERE queue_id = vqueue._queue('older')$$);
 SELECT pg_temp.left_in('old'), pg_temp.left_in('older');
@@ -85,8 +99,8 @@ SELECT pg_temp.left_in('old'), pg_temp.left_in('older');
 -- what refers to a session keeps it; the worker tells, and goes on when it can
 CREATE TABLE keeps (session uuid REFERENCES vqueue.user_sessions);
 SELECT 'ended' FROM vqueue.complete((SELECT id FROM vqueue.user_sessions WHERE status = 'serving' AND queue_id = vqueue._queue('old')));
--- (once the end has been told: until then nobody purges)
-SELECT pg_temp.wait_for($$SELECT NOT bool_or(vqueue._untold(queue_id, ticket)) FROM vqueue.user_sessions WHERE queue_id = vqueue._queue('old')$$);
+SELECT vqueue.purge('old', '0');
+SELECT pg_temp.count_all();
 INSERT INTO keeps SELECT id FROM vqueue.user_sessions WHERE status = 'completed' AND queue_id = vqueue._queue('old');
 SELECT left(pg_temp.attempt($$SELECT vqueue.purge('old', '0')$$), 6);
 SELECT 'set' FROM vqueue.alter_queue('old', session_retention => '1 microsecond');
@@ -109,6 +123,40 @@ SELECT vqueue.purge(older_than => '0');
 SET vqueue.tenant = 'history';
 
 SELECT * FROM vqueue.check();
+
+-- statistics: each join, release and end in the minute of its time
+SELECT 'made' FROM vqueue.create_queue('figures', 10000000, 3, state => 'paused');
+SELECT count(*) FROM vqueue.join_many('figures', ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 8)));
+SELECT vqueue.release('figures', 3);
+SELECT 'done' FROM vqueue.complete((SELECT id FROM vqueue.sessions WHERE queue = 'figures' AND ticket = 1));
+SELECT 'done' FROM vqueue.remove((SELECT id FROM vqueue.sessions WHERE queue = 'figures' AND ticket = 2));
+SELECT 'done' FROM vqueue.leave((SELECT id FROM vqueue.sessions WHERE queue = 'figures' AND ticket = 8));
+SELECT pg_temp.count_all();
+SELECT sum(joined), sum(released), sum(completed), sum("left"), sum(abandoned), sum(no_shows), sum(expired), sum(removed),
+       max(peak_waiting), max(peak_serving) FROM vqueue.stats WHERE queue = 'figures';
+SELECT s.joined = (SELECT count(*) FROM vqueue.user_sessions u WHERE u.queue_id = s.queue_id AND date_trunc('minute', joined_at) = s.minute),
+       s.released = (SELECT count(*) FROM vqueue.user_sessions u WHERE u.queue_id = s.queue_id AND date_trunc('minute', served_at) = s.minute),
+       s.completed = (SELECT count(*) FROM vqueue.user_sessions u WHERE u.queue_id = s.queue_id AND date_trunc('minute', left_at) = s.minute AND status = 'completed'),
+       (SELECT max(abs(extract(epoch FROM w - p))) <= 0.000001
+          FROM unnest(ARRAY[s.wait_p50, s.wait_p90, s.wait_p99],
+                      (SELECT percentile_cont('{0.5,0.9,0.99}'::float8[]) WITHIN GROUP (ORDER BY served_at - joined_at)
+                         FROM vqueue.user_sessions u WHERE u.queue_id = s.queue_id AND date_trunc('minute', served_at) = s.minute)) AS t (w, p)),
+       (SELECT max(abs(extract(epoch FROM w - p))) <= 0.000001
+          FROM unnest(ARRAY[s.stay_p50, s.stay_p90, s.stay_p99],
+                      (SELECT percentile_cont('{0.5,0.9,0.99}'::float8[]) WITHIN GROUP (ORDER BY left_at - served_at)
+                         FROM vqueue.user_sessions u WHERE u.queue_id = s.queue_id AND date_trunc('minute', left_at) = s.minute)) AS t (w, p))
+  FROM vqueue.stats s WHERE queue = 'figures' ORDER BY minute LIMIT 1;
+-- what comes later is added, and nothing counts twice
+SELECT status FROM vqueue.join('figures');
+SELECT pg_temp.count_all();
+SELECT sum(joined), sum(released), sum(completed) FROM vqueue.stats WHERE queue = 'figures';
+SELECT vqueue.purge('figures', '0');
+SELECT pg_temp.count_all();
+SELECT sum(joined), sum(released), sum(completed) FROM vqueue.stats WHERE queue = 'figures';
+SET vqueue.tenant = 'neighbour';
+SELECT count(*) FROM vqueue.stats;
+SET vqueue.tenant = 'history';
+SELECT 'dropped' FROM vqueue.drop_queue('figures', true);
 
 -- the log of events: what happened to a queue, from a cursor on, once
 SELECT 'made' FROM vqueue.create_queue('told', 10000000, 2, burst => 10);

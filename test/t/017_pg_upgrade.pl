@@ -225,7 +225,7 @@ $storm->finish('over an upgrade');
 check_clean($new, $_, "$_: memory is right at the end") foreach qw(postgres second);
 
 is($new->safe_psql('postgres', q{SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relnamespace = 'vqueue'::regnamespace AND relkind = 'r'
-	AND NOT oid = ANY ((SELECT extconfig FROM pg_extension WHERE extname = 'vqueue')::oid[])}), 'event_log event_marks events',
+	AND NOT oid = ANY ((SELECT extconfig FROM pg_extension WHERE extname = 'vqueue')::oid[])}), 'event_log events',
 	'all tables but the log are still marked for dumps');
 $new->stop;
 unlike(slurp_file($_->logfile), qr/PANIC|TRAP|was terminated by signal/, $_->name . ': nothing crashed') foreach ($old, $new);
