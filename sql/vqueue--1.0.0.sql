@@ -323,13 +323,15 @@ CREATE TYPE vqueue.place AS (
     ticket          bigint,
     position        bigint,
     estimated_wait  interval,
+    estimated_wait_p90 interval,
     next_poll_after interval,
     joined_at       timestamptz,
     served_at       timestamptz,
     left_at         timestamptz
 );
 COMMENT ON TYPE vqueue.place IS
-    'where a session stands: position counts from 1 while waiting, is 0 for the holder of a slot and null once finished';
+    'where a session stands: position counts from 1 while waiting, is 0 for the holder of a slot and null once finished; '
+    'estimated_wait is as likely too short as too long, estimated_wait_p90 is what nine in ten wait at most';
 
 /* -------------------------------------------------------------- triggers */
 
@@ -919,12 +921,250 @@ COMMENT ON FUNCTION vqueue.set_priority(uuid, text) IS
     'moves a waiting session to another lane, where it stands by its time of arrival. '
     'Errors: 55000 not waiting; 22023 bad priority; 42704 unknown session; 22004 null';
 
+/* ------------------------------------------------------------------ draws */
+
+/*
+ * A draw is prepared before the opening, held by the trigger queue_after at it,
+ * and can be recomputed by anybody afterwards.  The entrants' tickets are kept as
+ * bytes of their differences (see vq_pack_tickets): no session's row is written.
+ */
+CREATE TABLE vqueue.draws (
+    queue_id        uuid PRIMARY KEY REFERENCES vqueue.queues ON DELETE CASCADE,
+    seed            bytea NOT NULL
+                    CONSTRAINT draws_seed_check CHECK (octet_length(seed) = 32),
+    commitment      text NOT NULL,
+    beacon          text
+                    CONSTRAINT draws_beacon_check CHECK (octet_length(beacon) BETWEEN 1 AND 1000 AND beacon ~ '^[ -~]+$'),
+    prepared_at     timestamptz NOT NULL DEFAULT now(),
+    drawn_at        timestamptz,
+    entrants        bigint
+                    CONSTRAINT draws_entrants_check CHECK (entrants >= 0),
+    entrants_hash   text,
+    key_hash        text,
+    first_ticket    bigint,
+    last_ticket     bigint,
+    tickets         bytea
+);
+COMMENT ON TABLE vqueue.draws IS
+    'internal: the draw of a queue, with its seed, which nobody may read before it is held; see vqueue.draw_results';
+COMMENT ON COLUMN vqueue.draws.seed IS '32 random bytes: who knows them before the draw can foresee it';
+COMMENT ON COLUMN vqueue.draws.commitment IS 'SHA-256 of the seed, as lower-case hexadecimal digits';
+COMMENT ON COLUMN vqueue.draws.beacon IS 'a value that is not known when the draw is prepared, and is mixed in; null: none';
+COMMENT ON COLUMN vqueue.draws.drawn_at IS 'when the draw was held; null before';
+COMMENT ON COLUMN vqueue.draws.entrants IS 'how many were drawn';
+COMMENT ON COLUMN vqueue.draws.entrants_hash IS
+    'SHA-256 of the SHA-256 of the entrants'' ids (of 16 bytes each), in the order of their tickets';
+COMMENT ON COLUMN vqueue.draws.key_hash IS 'SHA-256 of the key from which the places follow';
+COMMENT ON COLUMN vqueue.draws.tickets IS
+    'the entrants'' tickets: each one''s difference from the one before, seven bits a byte, the lowest first, the eighth set but in the last';
+
+SELECT pg_catalog.pg_extension_config_dump('vqueue.draws', '');
+
+CREATE FUNCTION vqueue._draw_changed() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'vqueue_draw_changed';
+COMMENT ON FUNCTION vqueue._draw_changed() IS
+    'internal: has memory built anew when a draw arrives by a restore or replication, or is changed by hand';
+CREATE TRIGGER draw_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.draws
+    FOR EACH ROW EXECUTE FUNCTION vqueue._draw_changed();
+CREATE TRIGGER draw_truncate AFTER TRUNCATE ON vqueue.draws
+    FOR EACH STATEMENT EXECUTE FUNCTION vqueue._table_changed();
+ALTER TABLE vqueue.draws ENABLE ALWAYS TRIGGER draw_after;
+ALTER TABLE vqueue.draws ENABLE ALWAYS TRIGGER draw_truncate;
+
+CREATE FUNCTION vqueue._draw_tickets(queue_id uuid) RETURNS bigint[]
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_draw_tickets';
+COMMENT ON FUNCTION vqueue._draw_tickets(uuid) IS
+    'internal: the tickets of a draw''s entrants, rising; null before the draw, or if they are damaged';
+CREATE FUNCTION vqueue._draw_places(key bytea, entrants bigint) RETURNS bigint[]
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'vqueue_draw_places';
+COMMENT ON FUNCTION vqueue._draw_places(bytea, bigint) IS 'internal: the places, from 1, of entrants 1, 2 and so on';
+CREATE FUNCTION vqueue._draw_place(key bytea, entrants bigint, number bigint) RETURNS bigint
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'vqueue_draw_place';
+COMMENT ON FUNCTION vqueue._draw_place(bytea, bigint, bigint) IS 'internal: the place, from 1, of one entrant, from 1';
+CREATE FUNCTION vqueue._order_key(queue_id uuid, ticket bigint, place_key bigint) RETURNS bigint
+    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_order_key';
+COMMENT ON FUNCTION vqueue._order_key(uuid, bigint, bigint) IS
+    'internal: by what a session stands in its lane: below 0 who was drawn, then 0 by arrival, then by place_key';
+
+CREATE FUNCTION vqueue._draw_key(seed bytea, entrants bigint, entrants_hash text, beacon text) RETURNS bytea
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT sha256(convert_to(concat_ws(E'\n', 'vqueue draw 1', encode(seed, 'hex'), entrants, entrants_hash, coalesce(beacon, '')), 'UTF8'))
+$$;
+COMMENT ON FUNCTION vqueue._draw_key(bytea, bigint, text, text) IS 'internal: the key from which the places follow';
+
+CREATE FUNCTION vqueue.prepare_draw(queue text) RETURNS text
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    wanted uuid := vqueue._queue(queue);
+    state text;
+    d vqueue.draws;
+BEGIN
+    SELECT q.state INTO state FROM vqueue.queues q WHERE q.id = wanted FOR NO KEY UPDATE;
+    SELECT * INTO d FROM vqueue.draws AS t WHERE t.queue_id = wanted;
+    IF d.drawn_at IS NOT NULL THEN
+        PERFORM vqueue._refuse(format('queue "%s" has had its draw', queue),
+            format('It was held at %s.', d.drawn_at),
+            'Make a new queue for another draw.', 'object_not_in_prerequisite_state');
+    END IF;
+    IF state IN ('open', 'draining') THEN
+        PERFORM vqueue._refuse(format('queue "%s" is already letting people in', queue),
+            'A draw is held when a queue opens, among those who wait then.',
+            'Pause or close the queue first, or create it with the state paused.', 'object_not_in_prerequisite_state');
+    END IF;
+    IF d.commitment IS NULL THEN
+        SELECT sha256(string_agg(uuid_send(gen_random_uuid()), '')) INTO d.seed FROM generate_series(1, 4);
+        d.commitment := encode(sha256(d.seed), 'hex');
+        INSERT INTO vqueue.draws (queue_id, seed, commitment) VALUES (wanted, d.seed, d.commitment);
+    END IF;
+    RETURN d.commitment;
+END
+$$;
+COMMENT ON FUNCTION vqueue.prepare_draw(text) IS
+    'has those who wait when a closed or paused queue first opens be let in in a random order, which anyone can recompute '
+    'afterwards; returns the commitment, SHA-256 of a secret seed, to be published. Calling it again returns the same. '
+    'Errors: 55000 the queue is open or draining, or has had its draw; 42704 unknown queue; 22004 a null';
+
+CREATE FUNCTION vqueue.set_draw_beacon(queue text, beacon text) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    wanted uuid := vqueue._queue(queue);
+    d vqueue.draws;
+BEGIN
+    IF beacon IS NULL THEN
+        PERFORM vqueue._refuse('beacon must not be null', 'There is nothing that a null could stand for here.',
+            'Give a public value that nobody could know when the draw was prepared.', 'null_value_not_allowed');
+    END IF;
+    IF octet_length(beacon) NOT BETWEEN 1 AND 1000 OR beacon !~ '^[ -~]+$' THEN
+        PERFORM vqueue._refuse('beacon is not fit for a draw',
+            'A beacon has from 1 to 1000 printable ASCII characters, so that everybody reads the same bytes.',
+            'Use its digits as text.');
+    END IF;
+    PERFORM FROM vqueue.queues q WHERE q.id = wanted FOR NO KEY UPDATE;
+    SELECT * INTO d FROM vqueue.draws AS t WHERE t.queue_id = wanted;
+    IF d.commitment IS NULL OR d.drawn_at IS NOT NULL THEN
+        PERFORM vqueue._refuse(format('queue "%s" has no draw before it', queue),
+            CASE WHEN d.commitment IS NULL THEN 'None was prepared.' ELSE format('It was held at %s.', d.drawn_at) END,
+            CASE WHEN d.commitment IS NULL THEN 'Call vqueue.prepare_draw() first.'
+                 ELSE 'A beacon is set between prepare_draw and the opening.' END, 'object_not_in_prerequisite_state');
+    END IF;
+    UPDATE vqueue.draws AS t SET beacon = beacon WHERE t.queue_id = wanted;
+END
+$$;
+COMMENT ON FUNCTION vqueue.set_draw_beacon(text, text) IS
+    'mixes a public value into a draw that was prepared and not held yet, such that its result is not known even to who has the '
+    'seed; again replaces it. From 1 to 1000 printable ASCII characters. '
+    'Errors: 55000 no draw was prepared, or it was held; 22023 unfit; 22004 a null; 42704 unknown queue';
+
+CREATE VIEW vqueue.draw_results AS
+    SELECT q.name AS queue, d.queue_id, d.commitment, d.beacon, d.prepared_at, d.drawn_at, d.entrants, d.entrants_hash,
+           d.first_ticket, d.last_ticket, d.key_hash,
+           CASE WHEN d.drawn_at IS NOT NULL THEN encode(d.seed, 'hex') END AS seed
+      FROM vqueue.draws d
+      JOIN vqueue.queues q ON q.id = d.queue_id
+     WHERE q.tenant_id = vqueue._tenant();
+COMMENT ON VIEW vqueue.draw_results IS
+    'the draws of the current tenant, prepared and held, to be published: the seed is there once the draw is held';
+
+CREATE FUNCTION vqueue._draw(queue text) RETURNS vqueue.draw_results
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    wanted uuid := vqueue._queue(queue);
+    d vqueue.draw_results;
+BEGIN
+    SELECT * INTO d FROM vqueue.draw_results AS t WHERE t.queue_id = wanted;
+    IF d.drawn_at IS NULL THEN
+        PERFORM vqueue._refuse(format('queue "%s" has had no draw', queue),
+            CASE WHEN d.commitment IS NULL THEN 'None was prepared.' ELSE 'It is held when the queue opens.' END,
+            CASE WHEN d.commitment IS NULL THEN 'Call vqueue.prepare_draw() before the queue opens.'
+                 ELSE 'Open the queue first.' END, 'object_not_in_prerequisite_state');
+    END IF;
+    RETURN d;
+END
+$$;
+COMMENT ON FUNCTION vqueue._draw(text) IS 'internal: the draw that a queue has had, or an error';
+
+CREATE FUNCTION vqueue.draw_entrants(queue text, OUT number bigint, OUT ticket bigint, OUT id_hash text, OUT place bigint)
+    RETURNS SETOF record
+    LANGUAGE plpgsql STABLE ROWS 1000 SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    d vqueue.draw_results := vqueue._draw(queue);
+BEGIN
+    RETURN QUERY
+    SELECT t.number, t.ticket, encode(sha256(uuid_send(s.id)), 'hex'), t.place
+      FROM ROWS FROM (unnest(vqueue._draw_tickets(d.queue_id)),
+                      unnest(vqueue._draw_places(vqueue._draw_key(decode(d.seed, 'hex'), d.entrants, d.entrants_hash, d.beacon), d.entrants)))
+           WITH ORDINALITY AS t (ticket, place, number)
+      LEFT JOIN vqueue.user_sessions s ON s.queue_id = d.queue_id AND s.ticket = t.ticket
+     ORDER BY t.number;
+END
+$$;
+COMMENT ON FUNCTION vqueue.draw_entrants(text) IS
+    'the list of a draw''s entrants in the order of their tickets, to be published: SHA-256 of the session''s id, null if its row '
+    'was deleted, and the place drawn. Errors: 55000 no draw was held; 42704 unknown queue; 22004 a null';
+
+CREATE FUNCTION vqueue.verify_draw(queue text, session uuid = NULL, OUT commitment_ok bool, OUT entrants_ok bool,
+                                   OUT hash_ok bool, OUT key_ok bool, OUT number bigint, OUT place bigint, OUT verdict text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    d vqueue.draw_results := vqueue._draw(queue);
+    tickets bigint[] := vqueue._draw_tickets(d.queue_id);
+    key bytea := vqueue._draw_key(decode(d.seed, 'hex'), d.entrants, d.entrants_hash, d.beacon);
+    rows_left bigint;
+    hash text;
+BEGIN
+    commitment_ok := encode(sha256(decode(d.seed, 'hex')), 'hex') = d.commitment;
+    entrants_ok := coalesce(cardinality(tickets) = d.entrants
+                            AND tickets[1] IS NOT DISTINCT FROM d.first_ticket
+                            AND tickets[d.entrants::int] IS NOT DISTINCT FROM d.last_ticket, false);
+    SELECT count(*), encode(sha256(coalesce(string_agg(sha256(uuid_send(s.id)), '' ORDER BY s.ticket), '')), 'hex')
+      INTO rows_left, hash
+      FROM unnest(tickets) AS t (ticket)
+      JOIN vqueue.user_sessions s ON s.queue_id = d.queue_id AND s.ticket = t.ticket;
+    hash_ok := CASE WHEN NOT entrants_ok THEN false WHEN rows_left = d.entrants THEN hash = d.entrants_hash END;
+    key_ok := coalesce(encode(sha256(key), 'hex') = d.key_hash, false);
+    IF session IS NOT NULL THEN
+        SELECT array_position(tickets, s.ticket) INTO number
+          FROM vqueue.user_sessions s WHERE s.id = session AND s.queue_id = d.queue_id;
+        IF NOT FOUND THEN
+            PERFORM vqueue._refuse(format('session "%s" does not exist', session),
+                format('Queue "%s" has no such session.', queue),
+                'Give a session of this queue whose row has not been deleted.', 'undefined_object');
+        END IF;
+        place := vqueue._draw_place(key, d.entrants, number);
+    END IF;
+    verdict := CASE
+        WHEN NOT commitment_ok THEN 'tampered with: the seed is not the one that was committed to'
+        WHEN NOT entrants_ok THEN 'tampered with: the list of entrants is not as long as was recorded'
+        WHEN NOT hash_ok THEN 'tampered with: the entrants are not those who were drawn'
+        WHEN NOT key_ok THEN 'tampered with: seed, beacon and entrants do not give the key that was used'
+        WHEN hash_ok IS NULL THEN format('right as far as can be told: the rows of %s entrants were deleted, so check a list '
+                                         'of vqueue.draw_entrants() that was kept', d.entrants - rows_left)
+        ELSE 'right' END;
+END
+$$;
+COMMENT ON FUNCTION vqueue.verify_draw(text, uuid) IS
+    'recomputes a draw from its revealed seed: whether the seed is the one committed to, whether list and hash of the entrants and '
+    'the key are those recorded, and, for a session, its number in the list and the place it drew (null if it came late). '
+    'hash_ok is null where rows of entrants have been deleted. Hold commitment, beacon, entrants and entrants_hash against what was '
+    'published. Errors: 55000 no draw was held; 42704 unknown queue or session; 22004 a null';
+
 /* ---------------------------------------------------------------- history */
 
-CREATE FUNCTION vqueue._untold(queue_id uuid, ticket bigint) RETURNS bool
+CREATE FUNCTION vqueue._untold(queue_id uuid, ticket bigint, left_at timestamptz) RETURNS bool
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_untold';
-COMMENT ON FUNCTION vqueue._untold(uuid, bigint) IS
-    'internal: whether the worker has yet to announce something of the session with this ticket';
+COMMENT ON FUNCTION vqueue._untold(uuid, bigint, timestamptz) IS
+    'internal: whether the worker has yet to announce, or to count, something of the session with this ticket that ended then; with -infinity only the first';
 
 CREATE FUNCTION vqueue._count_now() RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_count_now';
@@ -946,8 +1186,6 @@ DECLARE
     batch constant int := 10000;
     wanted uuid := CASE WHEN queue IS NOT NULL THEN vqueue._queue(queue) END;
     purged bigint := 0;
-    counting bool := current_setting('vqueue.stats_retention') <> '0';
-    counted_at timestamptz := (SELECT l.counted_at FROM vqueue.event_log l);
     one record;
     behind timestamptz;
     last timestamptz;
@@ -964,8 +1202,8 @@ BEGIN
             'It has no session_retention, by which their age would be known.',
             'Give older_than, or set session_retention with vqueue.alter_queue().');
     END IF;
-    FOR one IN SELECT q.id, now() - coalesce(older_than, q.session_retention) AS before, m.counted_ticket
-                 FROM vqueue.queues q LEFT JOIN vqueue.event_marks m ON m.queue_id = q.id
+    FOR one IN SELECT q.id, now() - coalesce(older_than, q.session_retention) AS before
+                 FROM vqueue.queues q
                 WHERE q.tenant_id = vqueue._tenant() AND (wanted IS NULL OR q.id = wanted)
                   AND (older_than IS NOT NULL OR q.session_retention > '0')
                 ORDER BY q.name
@@ -978,8 +1216,7 @@ BEGIN
                 DELETE FROM vqueue.user_sessions s
                  WHERE s.ctid = ANY (ARRAY(SELECT c.ctid FROM vqueue.user_sessions c
                                             WHERE c.queue_id = one.id AND c.left_at >= behind AND c.left_at < one.before
-                                              AND NOT vqueue._untold(one.id, c.ticket)
-                                              AND (NOT counting OR c.left_at < counted_at AND c.ticket <= one.counted_ticket)
+                                              AND NOT vqueue._untold(one.id, c.ticket, c.left_at)
                                             ORDER BY c.left_at
                                             LIMIT least(batch, coalesce(max_rows - purged, batch))
                                               FOR UPDATE SKIP LOCKED))
@@ -1083,21 +1320,24 @@ COMMENT ON FUNCTION vqueue.events_since(text, bigint, int) IS
 
 CREATE FUNCTION vqueue._counters(OUT queue_id uuid, OUT waiting bigint, OUT serving bigint, OUT head bigint,
                                  OUT last_ticket bigint, OUT released_last_minute int, OUT released bigint,
-                                 OUT estimated_wait interval, OUT failures int, OUT last_error text)
+                                 OUT estimated_wait interval, OUT estimated_wait_p90 interval, OUT estimate_error real,
+                                 OUT failures int, OUT last_error text)
     RETURNS SETOF record
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'vqueue_counters';
 COMMENT ON FUNCTION vqueue._counters() IS 'internal: figures of every queue from memory, on a standby from the tables';
 
 CREATE VIEW vqueue.overview AS
     SELECT q.name AS queue, q.id, q.state, c.waiting, c.serving, q.max_concurrent_users, q.release_rate_per_minute,
-           c.released_last_minute, c.released, c.head, c.last_ticket, c.estimated_wait, c.failures, c.last_error
+           c.released_last_minute, c.released, c.head, c.last_ticket, c.estimated_wait,
+           c.estimated_wait_p90, c.estimate_error, c.failures, c.last_error
       FROM vqueue.queues q
       LEFT JOIN vqueue._counters() c ON c.queue_id = q.id
      WHERE q.tenant_id = vqueue._tenant()
      ORDER BY q.name;
 COMMENT ON VIEW vqueue.overview IS
     'one line a queue of the current tenant: head is the ticket next in line, released counts since the server''s start, '
-    'estimated_wait is a newcomer''s, failures and last_error tell of a queue whose release step fails';
+    'estimated_wait is a newcomer''s of normal priority, by even chances, and estimated_wait_p90 what nine in ten wait at most; '
+    'estimate_error is the median of |estimated - actual| / actual of recent waits of 5 s or more, null while unknown; failures and last_error tell of a queue whose release step fails';
 
 CREATE VIEW vqueue.sessions AS
     SELECT q.name AS queue, s.*, vqueue._position(s.queue_id, s.ticket) AS position

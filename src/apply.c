@@ -40,6 +40,8 @@ vq_undo_op(VqOp *op)
 		if (op->flags & VQ_PAID)
 			vq_pacer_give_back(&queue->pacer, op->taken, 1);
 	}
+	else if (op->type == OP_DRAW)
+		vq_drop_draft(queue);
 	else if (op->type == OP_CEILING && queue->nascent)
 		queue->ceiling = 0;		/* too low is safe: it is raised again */
 	op->type = OP_NONE;
@@ -58,6 +60,8 @@ apply_settings(VqQueue *queue, const VqSettings *settings, VqNow now)
 	queue->settings = *settings;
 	queue->reap_at = 0;
 	queue->purge_at = 0;
+	queue->forecast.at = 0;
+	vq_score_void(&queue->score);
 	vq_lanes_configure(&queue->lanes, settings->weights);
 	vq_pacer_configure(&queue->pacer, now, settings->rate_per_minute, vq_burst(settings));
 }
@@ -79,6 +83,19 @@ set_again(VqOp *op)
 		vq_make_stale(vq_database());
 		vq_wake_worker(vq_database());
 	}
+}
+
+/* Somebody does not stand in a lane any more. */
+static void
+measure_exit(const VqOp *op, VqNow now)
+{
+	VqQueue    *queue = op->queue;
+
+	if (op->flags & VQ_TAKEN)
+		queue->forecast.gone++;
+	else if (op->flags & VQ_ANNOUNCE)
+		vq_flow_walked(&queue->flow);
+	vq_score_settle(&queue->score, op->u.ticket, now.mono, (op->flags & VQ_TAKEN) != 0);
 }
 
 static void
@@ -107,6 +124,10 @@ apply_session(VqOp *op, bool building, VqNow now)
 			queue->taken[op->lane]--;
 		if (op->flags & VQ_CALL)
 			vq_line_set(line, vq_arena(), VQ_CALLED, ticket);
+		if (op->kind < VQ_LANES)
+			vq_flow_joined(&queue->flow, op->kind);
+		if (op->kind == VQ_INSIDE)
+			vq_flow_entered(&queue->flow, now.mono);
 		if (op->kind == VQ_INSIDE && (op->flags & VQ_LET_IN))
 		{
 			vq_ring_add(&queue->released, now, 1);
@@ -119,6 +140,8 @@ apply_session(VqOp *op, bool building, VqNow now)
 	if ((op->flags & VQ_TAKEN) && vq_line_test(line, vq_arena(), op->kind, ticket))
 		vq_lanes_turn(&queue->lanes, line->count, op->kind);
 	if (op->kind < VQ_LANES)
+		measure_exit(op, now);
+	if (op->kind < VQ_LANES)
 		vq_unstand(queue, op->kind, ticket, op->place_key);
 	else
 		vq_line_clear(line, vq_arena(), op->kind, ticket);
@@ -130,7 +153,7 @@ apply_session(VqOp *op, bool building, VqNow now)
 	{
 		if (line->count[VQ_CALLED] > 0)
 			vq_line_clear(line, vq_arena(), VQ_CALLED, ticket);
-		vq_ring_add(&queue->departed, now, 1);
+		vq_flow_left(&queue->flow, now.mono, op->taken.mono);
 	}
 	if (op->flags & VQ_ANNOUNCE)
 		vq_line_set(line, vq_arena(), VQ_ENDED, ticket);
@@ -162,6 +185,9 @@ apply_queue_op(VqOp *op, bool building, VqNow now)
 			queue->settings.version = 0;
 			queue->ceiling = 0;
 			queue->build = pg_atomic_read_u64(&vq_database()->build);
+			break;
+		case OP_DRAW:
+			vq_adopt_draft(queue);
 			break;
 		case OP_CEILING:
 			queue->ceiling = Max(queue->ceiling, op->u.ceiling);

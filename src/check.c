@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "draws.h"
 #include "due.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -49,6 +50,7 @@ typedef struct Expected
 	ExpectedKey *keys;		/* of who waits by a key, as the rows came */
 	int			n_keys;
 	int			max_keys;
+	VqEntrants	entrants;		/* of its draw, if that was held */
 } Expected;
 
 typedef struct Check
@@ -89,12 +91,13 @@ expect_queue(const pg_uuid_t *id, const VqSettings *settings, void *arg)
 
 	expected->settings = *settings;
 	memset(&expected->line, 0, sizeof(VqLine));
+	memset(&expected->entrants, 0, sizeof(VqEntrants));
 	expected->keys = NULL;
 	expected->n_keys = expected->max_keys = 0;
 }
 
 static void
-expect_key(Expected *expected, const VqRow *row)
+expect_key(Expected *expected, int64 ticket, int64 place_key, int lane)
 {
 	ExpectedKey *key;
 
@@ -107,9 +110,9 @@ expect_key(Expected *expected, const VqRow *row)
 			expected->keys = repalloc_huge(expected->keys, expected->max_keys * sizeof(ExpectedKey));
 	}
 	key = &expected->keys[expected->n_keys++];
-	key->ticket = row->ticket;
-	key->place_key = row->place_key;
-	key->lane = row->lane;
+	key->ticket = ticket;
+	key->place_key = place_key;
+	key->lane = lane;
 }
 
 static void
@@ -125,7 +128,7 @@ expect_session(const VqRow *row, void *arg)
 	if (row->status == VQ_IS_READY)
 		vq_line_set(&expected->line, &check->arena, VQ_CALLED, row->ticket);
 	if (row->status == VQ_WAITING && row->place_key != 0)
-		expect_key(expected, row);
+		expect_key(expected, row->ticket, row->place_key, row->lane);
 }
 
 static void
@@ -141,6 +144,22 @@ read_tables(Check *check)
 	vq_scan_queues(snapshot, expect_queue, check);
 	vq_scan_live(snapshot, expect_session, check);
 	UnregisterSnapshot(snapshot);
+}
+
+/* Expect those who were drawn where they drew. */
+static void
+expect_drawn(Check *check, Expected *expected)
+{
+	if (!vq_has_drawn(&expected->id) || !vq_fetch_entrants(&expected->id, NULL, &expected->entrants))
+		return;
+	for (uint32 i = 0; i < expected->entrants.n; i++)
+	{
+		int64		ticket = expected->entrants.tickets[i];
+		int			lane = vq_line_lane(&expected->line, &check->arena, ticket);
+
+		if (lane >= 0)
+			expect_key(expected, ticket, 0, lane);
+	}
 }
 
 /* ---- reporting ---- */
@@ -270,13 +289,22 @@ check_kind(Check *check, VqQueue *queue, Expected *expected, VqKind kind, int *r
 
 /* ---- places ---- */
 
+/* By what a ticket should stand. */
+static int64
+key_in_table(const Expected *expected, int64 ticket, int64 place_key)
+{
+	int64		number = vq_find_entrant(&expected->entrants, ticket);
+
+	return number >= 0 ? VQ_DRAWN_KEY(expected->entrants.places[number]) : place_key;
+}
+
 /* Whether memory has a ticket in this lane, but does not have it stand by this key. */
 static bool
-misplaced(VqQueue *queue, int lane, int64 ticket, int64 place_key)
+misplaced(VqQueue *queue, int lane, int64 ticket, int64 key)
 {
 	return vq_line_test(&queue->line, vq_arena(), lane, ticket) &&
 		!vq_line_test(&queue->line, vq_arena(), VQ_HELD, ticket) &&
-		!vq_stands_by(queue, lane, ticket, place_key);
+		!vq_stands_by(queue, lane, ticket, key);
 }
 
 /* Look again at somebody who seemed misplaced. */
@@ -292,7 +320,7 @@ check_place(Check *check, VqQueue *queue, const Expected *expected, int64 ticket
 		if (!vq_fetch_ticket(&expected->id, ticket, NULL, &row) || row.status != VQ_WAITING)
 			return;
 		LWLockAcquire(&queue->lock, LW_SHARED);
-		wrong = misplaced(queue, row.lane, ticket, row.place_key);
+		wrong = misplaced(queue, row.lane, ticket, key_in_table(expected, ticket, row.place_key));
 		LWLockRelease(&queue->lock);
 		if (!wrong)
 			return;
@@ -300,7 +328,7 @@ check_place(Check *check, VqQueue *queue, const Expected *expected, int64 ticket
 	}
 	if ((*reported)++ < MAX_REPORTED)
 		report(check, expected->settings.name, psprintf("place of ticket " INT64_FORMAT, ticket),
-			   "elsewhere", psprintf("place_key " INT64_FORMAT, row.place_key));
+			   "elsewhere", psprintf("key " INT64_FORMAT, key_in_table(expected, ticket, row.place_key)));
 }
 
 /* Compare the orders of the lanes: those with keys one by one, the others by their number. */
@@ -314,7 +342,7 @@ check_places(Check *check, VqQueue *queue, const Expected *expected, int *report
 
 		CHECK_FOR_INTERRUPTS();
 		LWLockAcquire(&queue->lock, LW_SHARED);
-		wrong = misplaced(queue, key->lane, key->ticket, key->place_key);
+		wrong = misplaced(queue, key->lane, key->ticket, key_in_table(expected, key->ticket, key->place_key));
 		LWLockRelease(&queue->lock);
 		if (wrong)
 			check_place(check, queue, expected, key->ticket, reported);
@@ -407,6 +435,7 @@ check_queue(Check *check, Expected *expected)
 	check_settings(check, queue, &expected->id);
 	for (int kind = 0; kind <= VQ_CALLED; kind++)
 		check_kind(check, queue, expected, kind, &reported);
+	expect_drawn(check, expected);
 	check_places(check, queue, expected, &reported);
 }
 

@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "due.h"
 #include "miscadmin.h"
+#include "outlook.h"
 #include "purge.h"
 #include "reaper.h"
 #include "standing.h"
@@ -54,6 +55,7 @@ vq_next_due(const VqQueue *queue, VqNow now, bool releases)
 	due = Min(due, vq_purge_due(queue));
 	if (queue->line.count[VQ_RELEASED] > 0 || queue->line.count[VQ_ENDED] > 0)
 		due = Min(due, now.mono + VQ_EVENT_DELAY);
+	due = Min(due, Max(vq_outlook_due(queue), now.mono));
 	if (queue->moved)
 		due = Min(due, Max(now.mono, queue->announced_at + VQ_MOVED_DELAY));
 	if (queue->line.empty > 1 || vq_standing_wants_trim(queue))

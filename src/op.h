@@ -20,6 +20,7 @@ typedef enum VqOpType
 	OP_REMOVE,					/* a bit to be cleared after the commit */
 	OP_QUEUE,					/* settings to be put in place */
 	OP_QUEUE_GONE,
+	OP_DRAW,					/* a draft to be put in force */
 	OP_CEILING,
 	OP_NAMES,
 	OP_STALE,
@@ -37,7 +38,8 @@ typedef struct VqOp
 		VqSettings *settings;	/* QUEUE; in TopTransactionContext */
 	}			u;
 	int64		place_key;		/* ADD, REMOVE: of the row */
-	VqNow		taken;			/* ADD with VQ_PAID: when the token was taken */
+	VqNow		taken;			/* ADD with VQ_PAID: when the token was taken; REMOVE of INSIDE: mono
+								 * is for how long it stayed, negative if that is not known */
 	ItemPointerData row;		/* ADD: where its row is, once written */
 	SubTransactionId subid;
 	int			previous;		/* the operation before it of any type above REMOVE, or -1 */

@@ -293,9 +293,31 @@ vq_order_insert(VqOrder *order, const VqArena *arena, int64 key, int64 ticket)
 }
 
 bool
-vq_order_append(VqOrder *order, const VqArena *arena, int64 key, int64 ticket)
+vq_order_append(VqOrder *order, const VqArena *arena, const VqStand *stands, int n)
 {
-	return vq_order_reserve(order, arena, key, ticket) && vq_order_insert(order, arena, key, ticket);
+	/* The fence of an empty block may be after what is appended. */
+	if (order->empty > 0)
+		vq_order_trim(order, arena);
+	while (n > 0)
+	{
+		BlockDesc  *desc;
+		uint32		last = order->used - 1;
+		int			more;
+
+		if (order->used == 0 || descriptors(order, arena)[last].count == BLOCK_STANDS)
+		{
+			if (!add_block(order, arena, order->used, stands))
+				return false;
+			last = order->used - 1;
+		}
+		desc = descriptors(order, arena);
+		more = Min(n, (int) (BLOCK_STANDS - desc[last].count));
+		memcpy(stands_of(arena, &desc[last]) + desc[last].count, stands, more * sizeof(VqStand));
+		add_to_count(order, desc, last, more);
+		stands += more;
+		n -= more;
+	}
+	return true;
 }
 
 static void
@@ -426,7 +448,7 @@ vq_order_trim(VqOrder *order, const VqArena *arena)
 		/* Every free may move the directory. */
 		BlockDesc  *desc = descriptors(order, arena);
 
-		if (desc[last].count + desc[at].count > SPARSE)
+		if (desc[at].count > 0 && desc[last].count + desc[at].count > SPARSE)
 			desc[++last] = desc[at];
 		else
 		{

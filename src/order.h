@@ -43,8 +43,11 @@ extern bool vq_order_remove(VqOrder *order, const VqArena *arena, int64 key, int
 /* The same by the ticket alone, for who does not know the key: looks at everybody. */
 extern bool vq_order_remove_ticket(VqOrder *order, const VqArena *arena, int64 ticket);
 
-/* Append what comes after all others, reserving for itself; false when out of memory. */
-extern bool vq_order_append(VqOrder *order, const VqArena *arena, int64 key, int64 ticket);
+/*
+ * Append n in order that come after all others, with memory for them; false when
+ * out of memory, with some of them appended.
+ */
+extern bool vq_order_append(VqOrder *order, const VqArena *arena, const VqStand *stands, int n);
 
 /* How many come before this place, which may or may not be taken. */
 extern int64 vq_order_rank(const VqOrder *order, const VqArena *arena, int64 key, int64 ticket);

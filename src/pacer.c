@@ -138,6 +138,12 @@ vq_pacer_configure(VqPacer *pacer, VqNow now, int32 rate_per_minute, int32 burst
 	pacer->configured = now.mono;
 }
 
+int64
+vq_pacer_level(const VqPacer *pacer, VqNow now)
+{
+	return level_at(pacer, now);
+}
+
 int32
 vq_pacer_available(const VqPacer *pacer, VqNow now)
 {

@@ -59,6 +59,9 @@ extern void vq_pacer_configure(VqPacer *pacer, VqNow now, int32 rate_per_minute,
 /* Whole tokens in the bucket now; 0 when in debt.  Changes nothing. */
 extern int32 vq_pacer_available(const VqPacer *pacer, VqNow now);
 
+/* What is in the bucket now, in units of which VQ_TOKEN make a token; negative in debt. */
+extern int64 vq_pacer_level(const VqPacer *pacer, VqNow now);
+
 /* Take n tokens; false, and no change, if there are fewer. */
 extern bool vq_pacer_take(VqPacer *pacer, VqNow now, int32 n);
 

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "draws.h"
 #include "due.h"
 #include "miscadmin.h"
 #include "op.h"
@@ -256,6 +257,32 @@ wait_until_clear(VqQueue *queue, const pg_uuid_t *id, VqKind kind, int64 ticket)
 	}
 }
 
+/*
+ * Somebody who was drawn comes back into the line after all others have gone, and
+ * their places with them: have them at hand again.  Caller holds the lock, which
+ * is let go meanwhile.
+ */
+static void
+recall_draw(VqQueue *queue, const pg_uuid_t *id)
+{
+	VqEntrants	entrants;
+	bool		fits;
+
+	LWLockRelease(&queue->lock);
+	if (!vq_fetch_entrants(id, NULL, &entrants))
+	{
+		vq_lock_queue(queue, id);
+		return;
+	}
+	vq_lock_queue(queue, id);
+	fits = vq_load_entrants(queue, &entrants);
+	if (!fits)
+		LWLockRelease(&queue->lock);
+	vq_free_entrants(&entrants);
+	if (!fits)
+		vq_out_of_memory();
+}
+
 /* Make room for a bit, and for a stand in a lane; false when out of memory. */
 static bool
 make_room(VqQueue *queue, VqKind kind, int64 ticket, int64 place_key)
@@ -284,6 +311,8 @@ vq_note_add(VqQueue *queue, const VqRow *row, VqKind kind, int flags, bool withi
 	vq_reserve_ops(1);
 	vq_lock_queue(queue, id);
 	wait_until_clear(queue, id, kind, ticket);
+	if (kind < VQ_LANES && ticket <= queue->drawn_last && queue->standing.map == 0)
+		recall_draw(queue, id);
 	if (vq_lets_all_in(queue))
 		flags &= ~VQ_PAID;
 	else if (within_cap && kind == VQ_INSIDE &&
@@ -330,7 +359,7 @@ vq_note_ticket(VqQueue *queue, int64 ticket)
 }
 
 void
-vq_note_remove(VqQueue *queue, const VqRow *row, VqKind kind, int flags)
+vq_note_remove(VqQueue *queue, const VqRow *row, VqKind kind, int flags, int64 stay)
 {
 	VqOp	   *op;
 
@@ -340,6 +369,7 @@ vq_note_remove(VqQueue *queue, const VqRow *row, VqKind kind, int flags)
 	op->flags = flags;
 	op->u.ticket = row->ticket;
 	op->place_key = row->place_key;
+	op->taken.mono = stay;
 }
 
 void
@@ -369,6 +399,20 @@ vq_note_queue_gone(VqQueue *queue)
 {
 	vq_reserve_ops(1);
 	append_op(OP_QUEUE_GONE, queue);
+}
+
+void
+vq_note_draw(VqQueue *queue, const pg_uuid_t *id, const VqEntrants *entrants)
+{
+	bool		fits;
+
+	vq_reserve_ops(1);
+	vq_lock_queue(queue, id);
+	fits = vq_draft_draw(queue, entrants);
+	LWLockRelease(&queue->lock);
+	if (!fits)
+		vq_out_of_memory();
+	append_op(OP_DRAW, queue);
 }
 
 void

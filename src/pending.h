@@ -16,6 +16,7 @@
 #define VQ_PENDING_H
 
 #include "shmem.h"
+#include "standing.h"
 #include "table.h"
 
 /* How a session was let in or out, in flags of the changes below. */
@@ -58,8 +59,12 @@ extern bool vq_note_add(VqQueue *queue, const VqRow *row, VqKind kind, int flags
 /* A session was let in elsewhere or earlier, at that time.  Takes effect at once, as it harms nobody. */
 extern void vq_note_let_in(VqQueue *queue, const pg_uuid_t *id, int64 served_at);
 
-/* Note that a row, which was so before, was written by which its ticket no longer stands there. */
-extern void vq_note_remove(VqQueue *queue, const VqRow *row, VqKind kind, int flags);
+/*
+ * Note that a row, which was so before, was written by which its ticket no longer
+ * stands there; stay is for how many microseconds it held a slot, if it has left
+ * one, negative otherwise.
+ */
+extern void vq_note_remove(VqQueue *queue, const VqRow *row, VqKind kind, int flags, int64 stay);
 
 /* A row with this ticket exists: never issue it.  Takes effect at once, as it harms nobody. */
 extern void vq_note_ticket(VqQueue *queue, int64 ticket);
@@ -67,6 +72,12 @@ extern void vq_note_ticket(VqQueue *queue, int64 ticket);
 /* Note that a queue's row was written; made if the caller made the queue. */
 extern void vq_note_queue(VqQueue *queue, const VqSettings *settings, bool made);
 extern void vq_note_queue_gone(VqQueue *queue);
+
+/*
+ * Note that a draw was held: its order is prepared, and comes into force at the
+ * commit.  Errors: 53200 out of memory; 42704 queue gone.
+ */
+extern void vq_note_draw(VqQueue *queue, const pg_uuid_t *id, const VqEntrants *entrants);
 
 /* Note that a ceiling was written; raised by our own hand, or else where it came from tickets may have been issued up to it. */
 extern void vq_note_ceiling(VqQueue *queue, int64 ceiling, bool raised);

@@ -6,11 +6,13 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "draws.h"
 #include "due.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "mark.h"
 #include "miscadmin.h"
+#include "outlook.h"
 #include "place.h"
 #include "queue.h"
 #include "rebuild.h"
@@ -26,9 +28,6 @@
 /* Polls are asked for after a tenth of the wait, but within these microseconds. */
 #define POLL_SHORTEST	INT64CONST(1000000)
 #define POLL_LONGEST	INT64CONST(60000000)
-
-/* Departures are no measure before they were counted for so many seconds. */
-#define SHORTEST_SPAN 3
 
 void
 vq_null_argument(const char *name)
@@ -104,47 +103,28 @@ vq_count_position(const VqRow *row)
 	VqCaller	caller;
 	VqLanes		lanes = {{0}, {0}};
 	VqSettings	settings;
-	Datum		values[3];
+	Datum		values[4];
 	int64		counts[1 + VQ_LANES];
 	bool		isnull;
+	bool		drawn = false;
 
 	if (row->status != VQ_WAITING)
 		return vq_is_live(row) ? VQ_POSITION_INSIDE : VQ_POSITION_NONE;
 	if (vq_fetch_queue(&row->queue_id, &settings))
 		vq_lanes_configure(&lanes, settings.weights);
+	drawn = vq_has_drawn(&row->queue_id);
 	values[0] = UUIDPGetDatum(&row->queue_id);
 	values[1] = Int64GetDatum(row->ticket);
 	values[2] = CStringGetTextDatum(vq_lane_names[row->lane]);
-	vq_execute(VQ_COUNT_AHEAD, values, NULL, &caller);
+	values[3] = Int64GetDatum(row->place_key);
+	vq_execute(drawn ? VQ_COUNT_AHEAD_DRAWN : VQ_COUNT_AHEAD, values, NULL, &caller);
 	for (int i = 0; i <= VQ_LANES; i++)
 		counts[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull));
 	vq_executed(&caller);
 	return vq_lanes_position(&lanes, counts + 1, row->lane, counts[0]);
 }
 
-/* ---- estimates ---- */
-
-int64
-vq_estimate(const VqQueue *queue, VqNow now, int64 position)
-{
-	int64		free_slots = queue->settings.max_concurrent_users - queue->line.count[VQ_INSIDE];
-	int64		wait;
-	int			span;
-	int			departures;
-
-	if ((queue->settings.state & VQ_RELEASES) == 0)
-		return -1;
-	if (vq_lets_all_in(queue))
-		return 0;
-	wait = vq_pacer_wait(&queue->pacer, now, position);
-
-	/* Beyond the free slots, as many come in as go out. */
-	span = vq_ring_span(&queue->departed, now);
-	departures = vq_ring_sum(&queue->departed, now, span);
-	if (position > free_slots && departures > 0 && span >= SHORTEST_SPAN)
-		wait = Max(wait, (position - Max(free_slots, 0)) * span * USECS_PER_SEC / departures);
-	return wait;
-}
+/* ---- when to ask again ---- */
 
 static int64
 polite_delay(int64 wait)
@@ -156,6 +136,8 @@ polite_delay(int64 wait)
 
 /* ---- locating ---- */
 
+static const VqWait unknown_wait = {-1, -1};
+
 /*
  * Position of a row by memory.  False if memory says that the row does not
  * wait any more, or in another lane, or is not inside any more, and should be
@@ -163,13 +145,13 @@ polite_delay(int64 wait)
  */
 static bool
 locate_in_memory(VqQueue *queue, const VqRow *row, bool last_try, bool alive,
-				 int64 *position, int64 *wait)
+				 int64 *position, VqWait *wait)
 {
 	bool		found = true;
 	VqNow		now = vq_now();
 
 	*position = VQ_POSITION_NONE;
-	*wait = -1;
+	*wait = unknown_wait;
 	LWLockAcquire(&queue->lock, LW_SHARED);
 	if (vq_is_queue(queue, &row->queue_id))
 	{
@@ -180,8 +162,10 @@ locate_in_memory(VqQueue *queue, const VqRow *row, bool last_try, bool alive,
 			int			lane = vq_line_lane(&queue->line, vq_arena(), row->ticket);
 
 			found = lane == (int) row->lane || last_try;
-			*position = position_in_lane(queue, lane >= 0 ? lane : (int) row->lane, row->ticket, row->place_key);
-			*wait = vq_estimate(queue, now, *position);
+			if (lane < 0)
+				lane = row->lane;
+			*position = position_in_lane(queue, lane, row->ticket, row->place_key);
+			*wait = vq_estimate(queue, now, lane, *position);
 		}
 		else
 		{
@@ -198,12 +182,12 @@ locate_in_memory(VqQueue *queue, const VqRow *row, bool last_try, bool alive,
  * not asked again: at a promotion it would be yes before memory is built.
  */
 static int64
-locate(VqPlace *place, bool alive, int64 *wait)
+locate(VqPlace *place, bool alive, VqWait *wait)
 {
 	VqRow	   *row = &place->row;
 	int64		position;
 
-	*wait = -1;
+	*wait = unknown_wait;
 	if (!vq_is_live(row))
 		return VQ_POSITION_NONE;
 	if (place->by_table)
@@ -226,7 +210,7 @@ locate(VqPlace *place, bool alive, int64 *wait)
 int64
 vq_locate_position(VqPlace *place, bool alive)
 {
-	int64		wait;
+	VqWait		wait;
 
 	return locate(place, alive, &wait);
 }
@@ -234,8 +218,8 @@ vq_locate_position(VqPlace *place, bool alive)
 void
 vq_locate(VqPlace *place, bool alive)
 {
-	place->position = locate(place, alive, &place->estimated_wait);
-	place->next_poll_after = place->row.status == VQ_WAITING ? polite_delay(place->estimated_wait) : -1;
+	place->position = locate(place, alive, &place->wait);
+	place->next_poll_after = place->row.status == VQ_WAITING ? polite_delay(place->wait.median) : -1;
 }
 
 /* ---- the SQL type ---- */
@@ -249,20 +233,6 @@ vq_interval(int64 microseconds)
 	return interval;
 }
 
-/* A name from one of our lists as text, made once. */
-static Datum
-text_of_name(Datum *texts, const char *const *names, int n)
-{
-	if (texts[n] == 0)
-	{
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-		texts[n] = CStringGetTextDatum(names[n]);
-		MemoryContextSwitchTo(old);
-	}
-	return texts[n];
-}
-
 static void
 put(Datum *values, bool *nulls, int column, Datum value, bool isnull)
 {
@@ -270,26 +240,44 @@ put(Datum *values, bool *nulls, int column, Datum value, bool isnull)
 	nulls[column] = isnull;
 }
 
-void
-vq_place_values(const VqPlace *place, Datum *values, bool *nulls)
+/* The values are built in the place itself: to allocate each would cost a poll more than its rank. */
+static void
+put_text(Datum *values, int column, VqPlaceText *text, const char *word)
 {
-	static Datum statuses[VQ_STATUSES];
-	static Datum lanes[VQ_LANES];
+	Size		length = strlen(word);
+
+	SET_VARSIZE(text, VARHDRSZ + length);
+	memcpy(VARDATA(text), word, length);
+	values[column] = PointerGetDatum(text);
+}
+
+static void
+put_span(Datum *values, bool *nulls, int column, Interval *span, int64 microseconds)
+{
+	span->time = microseconds;
+	span->day = span->month = 0;
+	put(values, nulls, column, PointerGetDatum(span), microseconds < 0);
+}
+
+void
+vq_place_values(VqPlace *place, Datum *values, bool *nulls)
+{
 	const VqRow *row = &place->row;
 
 	memset(nulls, false, VQ_PLACE_COLUMNS * sizeof(bool));
 	values[0] = UUIDPGetDatum(&row->id);
-	values[1] = CStringGetTextDatum(place->queue);
+	put_text(values, 1, &place->texts[0], place->queue);
 	values[2] = UUIDPGetDatum(&row->user_id);
-	values[3] = text_of_name(statuses, vq_status_names, row->status);
-	values[4] = text_of_name(lanes, vq_lane_names, row->lane);
+	put_text(values, 3, &place->texts[1], vq_status_names[row->status]);
+	put_text(values, 4, &place->texts[2], vq_lane_names[row->lane]);
 	values[5] = Int64GetDatum(row->ticket);
 	put(values, nulls, 6, Int64GetDatum(place->position), place->position < 0);
-	put(values, nulls, 7, PointerGetDatum(vq_interval(place->estimated_wait)), place->estimated_wait < 0);
-	put(values, nulls, 8, PointerGetDatum(vq_interval(place->next_poll_after)), place->next_poll_after < 0);
-	values[9] = TimestampTzGetDatum(row->joined_at);
-	put(values, nulls, 10, TimestampTzGetDatum(row->served_at), row->served_at == 0);
-	put(values, nulls, 11, TimestampTzGetDatum(row->left_at), row->left_at == 0);
+	put_span(values, nulls, 7, &place->spans[0], place->wait.median);
+	put_span(values, nulls, 8, &place->spans[1], place->wait.p90);
+	put_span(values, nulls, 9, &place->spans[2], place->next_poll_after);
+	values[10] = TimestampTzGetDatum(row->joined_at);
+	put(values, nulls, 11, TimestampTzGetDatum(row->served_at), row->served_at == 0);
+	put(values, nulls, 12, TimestampTzGetDatum(row->left_at), row->left_at == 0);
 }
 
 /* The descriptor of type place, kept: looking it up costs more than a rank. */
@@ -312,7 +300,7 @@ place_desc(FunctionCallInfo fcinfo)
 }
 
 Datum
-vq_place_datum(FunctionCallInfo fcinfo, const VqPlace *place)
+vq_place_datum(FunctionCallInfo fcinfo, VqPlace *place)
 {
 	Datum		values[VQ_PLACE_COLUMNS];
 	bool		nulls[VQ_PLACE_COLUMNS];

@@ -14,14 +14,23 @@
 #define VQ_POSITION_INSIDE	0
 #define VQ_POSITION_NONE	(-1)
 
+/* A text as a Datum points to it, with room for a queue's name. */
+typedef struct VqPlaceText
+{
+	int32		header;
+	char		data[VQ_NAME_SIZE];
+} VqPlaceText;
+
 typedef struct VqPlace
 {
 	VqRow		row;
 	bool		by_table;		/* count in the tables: on a standby there is no memory */
 	char		queue[VQ_NAME_SIZE];
 	int64		position;
-	int64		estimated_wait; /* microseconds, -1 unknown */
+	VqWait		wait;			/* estimated */
 	int64		next_poll_after;	/* microseconds, -1 none */
+	VqPlaceText texts[3];		/* what its values point to */
+	Interval	spans[3];
 } VqPlace;
 
 /* Position of a ticket, of which the row has this key, as memory has it.  Caller holds the queue's lock. */
@@ -29,12 +38,6 @@ extern int64 vq_position_in(const VqQueue *queue, int64 ticket, int64 place_key)
 
 /* The ticket next in line, 0 if nobody waits.  Caller holds the lock. */
 extern int64 vq_head(const VqQueue *queue);
-
-/*
- * Expected wait in microseconds at a position, -1 if it cannot be told.
- * Caller holds the lock.
- */
-extern int64 vq_estimate(const VqQueue *queue, VqNow now, int64 position);
 
 /*
  * Work out where the session of place->row stands; the row is read again if it
@@ -49,11 +52,11 @@ extern int64 vq_locate_position(VqPlace *place, bool alive);
 extern int64 vq_count_position(const VqRow *row);
 
 /* As a value of type place, which is the result type of the function called. */
-extern Datum vq_place_datum(FunctionCallInfo fcinfo, const VqPlace *place);
+extern Datum vq_place_datum(FunctionCallInfo fcinfo, VqPlace *place);
 
-/* The columns of a place; for functions that return a set. */
-#define VQ_PLACE_COLUMNS 12
-extern void vq_place_values(const VqPlace *place, Datum *values, bool *nulls);
+/* The columns of a place, valid as long as it is; for functions that return a set. */
+#define VQ_PLACE_COLUMNS 13
+extern void vq_place_values(VqPlace *place, Datum *values, bool *nulls);
 
 extern Interval *vq_interval(int64 microseconds);
 

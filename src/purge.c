@@ -9,7 +9,6 @@
 #include "postgres.h"
 
 #include "executor/spi.h"
-#include "guc.h"
 #include "purge.h"
 #include "statement.h"
 #include "table.h"
@@ -45,8 +44,8 @@ vq_purge_due(const VqQueue *queue)
 static int
 delete_batch(const pg_uuid_t *id, TimestampTz from, TimestampTz now, TimestampTz *last)
 {
-	Datum		values[5] = {UUIDPGetDatum(id), TimestampTzGetDatum(from), TimestampTzGetDatum(now),
-	Int32GetDatum(PURGE_BATCH), BoolGetDatum(vq_stats_retention > 0)};
+	Datum		values[4] = {UUIDPGetDatum(id), TimestampTzGetDatum(from), TimestampTzGetDatum(now),
+	Int32GetDatum(PURGE_BATCH)};
 	VqCaller	caller;
 	bool		isnull;
 	int			n;

@@ -19,6 +19,7 @@
 #include "funcapi.h"
 #include "guc.h"
 #include "miscadmin.h"
+#include "outlook.h"
 #include "pending.h"
 #include "place.h"
 #include "queue.h"
@@ -302,15 +303,20 @@ vqueue_lock_queue(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* Columns of _counters, and which one is there on a standby too though it is not counted. */
+#define COUNTERS		12
+#define FAILURES		10
+
 /* One row of _counters from memory. */
 static void
 put_counters(ReturnSetInfo *rsinfo, const VqQueue *queue, VqNow now)
 {
-	Datum		values[10];
-	bool		nulls[10] = {false};
+	Datum		values[COUNTERS];
+	bool		nulls[COUNTERS] = {false};
 	pg_uuid_t	id = queue->id;
 	int64		head = vq_head(queue);
-	int64		wait = vq_estimate(queue, now, vq_standing(queue) + 1);
+	VqWait		wait = vq_newcomers_wait(queue, now, VQ_LANE_NORMAL);
+	float		error = vq_score_error(&queue->score);
 
 	values[0] = UUIDPGetDatum(&id);
 	values[1] = Int64GetDatum(vq_standing(queue));
@@ -320,11 +326,15 @@ put_counters(ReturnSetInfo *rsinfo, const VqQueue *queue, VqNow now)
 	values[4] = Int64GetDatum(queue->next_ticket - 1);
 	values[5] = Int32GetDatum(vq_ring_sum(&queue->released, now, 60));
 	values[6] = Int64GetDatum(queue->released_total);
-	values[7] = PointerGetDatum(vq_interval(wait));
-	nulls[7] = wait < 0;
-	values[8] = Int32GetDatum(queue->failures);
-	values[9] = CStringGetTextDatum(queue->last_error);
-	nulls[9] = queue->last_error[0] == '\0';
+	values[7] = PointerGetDatum(vq_interval(wait.median));
+	nulls[7] = wait.median < 0;
+	values[8] = PointerGetDatum(vq_interval(wait.p90));
+	nulls[8] = wait.p90 < 0;
+	values[9] = Float4GetDatum(error);
+	nulls[9] = error < 0;
+	values[FAILURES] = Int32GetDatum(queue->failures);
+	values[11] = CStringGetTextDatum(queue->last_error);
+	nulls[11] = queue->last_error[0] == '\0';
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
@@ -355,14 +365,14 @@ counters_from_tables(ReturnSetInfo *rsinfo)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
-		Datum		values[10] = {0};
-		bool		nulls[10];
+		Datum		values[COUNTERS] = {0};
+		bool		nulls[COUNTERS];
 
 		memset(nulls, true, sizeof(nulls));
 		for (int column = 0; column < 5; column++)
 			values[column] = SPI_getbinval(tuple, desc, column + 1, &nulls[column]);
-		values[8] = Int32GetDatum(0);
-		nulls[8] = false;
+		values[FAILURES] = Int32GetDatum(0);
+		nulls[FAILURES] = false;
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	vq_executed(&caller);

@@ -58,6 +58,19 @@ vq_reap_due(const VqQueue *queue)
 }
 
 /*
+ * When the most silent one of those who were looked at will be found silent.  Silences
+ * grow when a new span of marks begins, all at once: to look between is to look late.
+ */
+static int64
+next_look(const VqSilence *silence)
+{
+	int64		rest = silence->limit + VQ_MARK_SECONDS - silence->longest;
+	int64		spans = Max((rest + VQ_MARK_SECONDS - 1) / VQ_MARK_SECONDS, 1);
+
+	return (silence->second / VQ_MARK_SECONDS + spans) * VQ_MARK_SECONDS * USECS_PER_SEC;
+}
+
+/*
  * The tickets of a rule that memory finds silent, at most n; *next is when there
  * may be more, unless that many were found.
  */
@@ -84,8 +97,7 @@ find_silent(VqQueue *queue, const Rule *rule, int64 timeout, int64 *tickets, int
 		CHECK_FOR_INTERRUPTS();
 	}
 	if (found < n)
-		*next = Min(*next, now.mono +
-					Max(silence.limit + VQ_MARK_SECONDS - silence.longest, 1) * USECS_PER_SEC);
+		*next = Min(*next, next_look(&silence));
 	return found;
 }
 

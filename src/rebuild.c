@@ -10,6 +10,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "draws.h"
 #include "due.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
@@ -38,6 +39,7 @@ typedef struct Loader
 	uint64		build;
 	TimestampTz recall_since;	/* of queues that were not there */
 	Snapshot	snapshot;
+	VqNow		now;			/* when the queue's lock was taken */
 	int			rows;			/* loaded since the queue's lock was taken; 0 if it is not held */
 } Loader;
 
@@ -217,6 +219,18 @@ load_ceilings(Snapshot snapshot)
 }
 
 static void
+load_draw(const pg_uuid_t *queue_id, int64 last_ticket)
+{
+	VqQueue    *queue = vq_find_queue(queue_id);
+
+	if (queue == NULL)
+		return;
+	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+	queue->drawn_last = last_ticket;
+	LWLockRelease(&queue->lock);
+}
+
+static void
 unlock_loader(Loader *loader)
 {
 	if (loader->rows > 0)
@@ -248,11 +262,36 @@ load_row(VqQueue *queue, const VqRow *row)
 	return true;
 }
 
+/*
+ * Have the places of those drawn at hand, as the first of them is met.  Caller
+ * holds the queue's lock, which is let go meanwhile.
+ */
+static bool
+recall_draw(Loader *loader)
+{
+	VqQueue    *queue = loader->queue;
+	VqEntrants	entrants;
+	bool		fits;
+
+	LWLockRelease(&queue->lock);
+	if (!vq_fetch_entrants(&loader->queue_id, loader->snapshot, &entrants))
+	{
+		/* Damaged: they stand by their tickets, and verify_draw tells. */
+		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+		queue->drawn_last = 0;
+		return true;
+	}
+	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+	fits = vq_load_entrants(queue, &entrants);
+	vq_free_entrants(&entrants);
+	return fits;
+}
+
 static void
 load_session(const VqRow *row, void *arg)
 {
 	Loader	   *loader = arg;
-	bool		fits;
+	bool		fits = true;
 
 	if (loader->queue == NULL || memcmp(&loader->queue_id, &row->queue_id, sizeof(pg_uuid_t)) != 0)
 	{
@@ -263,10 +302,18 @@ load_session(const VqRow *row, void *arg)
 	if (loader->queue == NULL)
 		return;					/* its queue is yet to be replicated, or was dropped since */
 	if (loader->rows++ == 0)
+	{
 		LWLockAcquire(&loader->queue->lock, LW_EXCLUSIVE);
-	fits = load_row(loader->queue, row);
+		loader->now = vq_now();
+	}
+	if (row->status == VQ_WAITING && row->ticket <= loader->queue->drawn_last &&
+		loader->queue->standing.map == 0)
+		fits = recall_draw(loader);
+	fits = fits && load_row(loader->queue, row);
 	if (fits && loader->queue->recall_build == loader->build)
 		vq_recall_live(loader->queue, row);
+	if (row->status == VQ_SERVING)
+		vq_flow_found(&loader->queue->flow, loader->now.mono, loader->now.wall - row->served_at);
 	loader->queue->next_ticket = Max(loader->queue->next_ticket, row->ticket + 1);
 	if (loader->rows == ROWS_A_LOCK || !fits)
 		unlock_loader(loader);
@@ -286,6 +333,8 @@ wipe_queues(VqDatabase *db)
 		LWLockAcquire(&queues[i]->lock, LW_EXCLUSIVE);
 		vq_line_wipe(&queues[i]->line, vq_arena());
 		vq_wipe_standing(queues[i]);
+		vq_flow_forget_inside(&queues[i]->flow);
+		vq_score_void(&queues[i]->score);
 		LWLockRelease(&queues[i]->lock);
 	}
 	pfree(queues);
@@ -347,6 +396,7 @@ build_lines(VqDatabase *db)
 	loader.recall_since = vq_recall_since();
 	vq_scan_queues(snapshot, load_queue, &loader);
 	load_ceilings(snapshot);
+	vq_scan_draws(snapshot, load_draw);
 	vq_scan_live(snapshot, load_session, &loader);
 	unlock_loader(&loader);
 	recall_ended(db, &loader);

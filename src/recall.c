@@ -232,17 +232,20 @@ vqueue_untold(PG_FUNCTION_ARGS)
 	pg_uuid_t  *id = PG_GETARG_UUID_P(0);
 	int64		ticket = PG_GETARG_INT64(1);
 	VqQueue    *queue;
+	TimestampTz left_at = PG_GETARG_TIMESTAMPTZ(2);
 	bool		untold = false;
 
 	vq_ready();
 	queue = vq_find_queue(id);
-	if (queue == NULL)
+	if (queue == NULL || ticket < 1)
 		PG_RETURN_BOOL(false);
 	LWLockAcquire(&queue->lock, LW_SHARED);
 	if (vq_is_queue(queue, id))
 		untold = queue->recall_since != 0 ||
 			vq_line_test(&queue->line, vq_arena(), VQ_RELEASED, ticket) ||
-			vq_line_test(&queue->line, vq_arena(), VQ_ENDED, ticket);
+			vq_line_test(&queue->line, vq_arena(), VQ_ENDED, ticket) ||
+			(vq_stats_retention > 0 && left_at != DT_NOBEGIN &&
+			 (left_at >= queue->counted_until || ticket > queue->counted_ticket));
 	LWLockRelease(&queue->lock);
 	PG_RETURN_BOOL(untold);
 }

@@ -16,11 +16,13 @@
 
 #include "compat.h"
 #include "datatype/timestamp.h"
+#include "estimate.h"
 #include "lanes.h"
 #include "line.h"
 #include "order.h"
 #include "pacer.h"
 #include "port/atomics.h"
+#include "score.h"
 #include "storage/condition_variable.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -142,20 +144,27 @@ typedef struct VqQueue
 	int64		due;			/* mono time when the worker looks at it next, or VQ_NEVER */
 	int64		reap_at;		/* mono time before which nobody's time is up; 0: not known */
 
-	int64		purge_at;		/* mono time before which no ended session is old enough; 0: not known */
+	int64		purge_at;		/* mono time before which no ended session is old enough; 0: not
+								 * known */
 
 	int64		peak_waiting;	/* since the last minute was closed */
 	int64		peak_inside;
+	TimestampTz told_until;		/* all that memory knew of then is told; by the worker */
+	TimestampTz counted_until;	/* who ended before is counted; by the worker */
 	int64		cut_ticket;		/* the last one issued a minute ago, and */
 	int64		old_cut_ticket; /* two minutes ago, or longer; by the worker */
 	int64		cut_at;			/* mono time of cut_ticket; by the worker */
 	int64		counted_ticket; /* joins up to here are counted; 0: not known.  By the worker */
-	TimestampTz recall_since;	/* changes since then may not have been told (recall.c); 0: all were */
+	TimestampTz recall_since;	/* changes since then may not have been told (recall.c); 0: all
+								 * were */
 	uint64		recall_build;	/* the rebuild that loads them */
 
 	VqRing		released;		/* releases committed */
-	VqRing		departed;		/* slots given up */
 	int64		released_total;
+	VqFlow		flow;			/* what is measured of it, by commits and by the worker */
+	VqForecast	forecast;		/* by the worker; whoever lets in counts gone */
+	int64		look_at;		/* mono time when to make another though nothing moves; by the worker */
+	VqScore		score;			/* by the worker; whoever lets in settles */
 	bool		moved;			/* something moved since the last "moved" event */
 	bool		state_news;		/* the state changed since the last "state" event */
 

@@ -130,19 +130,50 @@ destroy(VqStanding *standing)
 	memset(standing, 0, sizeof(VqStanding));
 }
 
-static bool
-append(VqStanding *standing, int lane, int64 key, int64 ticket)
+/* What is appended to an order, some at a time. */
+typedef struct Batch
 {
-	if (!vq_order_append(&standing->order[lane], vq_arena(), key, ticket))
+	VqStanding *standing;
+	int			lane;
+	int			n;
+	VqStand		stands[256];
+} Batch;
+
+static bool
+flush(Batch *batch)
+{
+	bool		fits = vq_order_append(&batch->standing->order[batch->lane], vq_arena(), batch->stands, batch->n);
+
+	for (int i = 0; i < batch->n && fits; i++)
+		batch->standing->keyed += (batch->stands[i].key != 0);
+	batch->n = 0;
+	return fits;
+}
+
+static bool
+append(Batch *batch, int64 key, int64 ticket)
+{
+	batch->stands[batch->n].key = key;
+	batch->stands[batch->n++].ticket = ticket;
+	return batch->n < (int) lengthof(batch->stands) || flush(batch);
+}
+
+/* Enter somebody where it belongs; false when out of memory. */
+static bool
+place(VqStanding *standing, int lane, int64 key, int64 ticket)
+{
+	if (!vq_order_reserve(&standing->order[lane], vq_arena(), key, ticket) ||
+		!vq_order_insert(&standing->order[lane], vq_arena(), key, ticket))
 		return false;
 	standing->keyed += (key != 0);
 	return true;
 }
 
-/* Append who stands in a lane of the line, in the order of tickets; those drawn if wanted. */
+/* Enter who stands in a lane of the line; those drawn if wanted. */
 static bool
-append_line(const VqQueue *queue, VqStanding *standing, int lane, bool drawn_too)
+enter_line(const VqQueue *queue, VqStanding *standing, int lane, bool drawn_too)
 {
+	Batch		batch = {standing, lane, 0};
 	int64		tickets[256];
 	int64		from = 1;
 	int			n;
@@ -154,12 +185,12 @@ append_line(const VqQueue *queue, VqStanding *standing, int lane, bool drawn_too
 		{
 			int64		key = vq_key_of(standing, tickets[i], 0);
 
-			if ((key == 0 || drawn_too) && !append(standing, lane, key, tickets[i]))
+			if (key == 0 ? !append(&batch, 0, tickets[i]) : drawn_too && !place(standing, lane, key, tickets[i]))
 				return false;
 		}
 		from = n > 0 ? tickets[n - 1] + 1 : from;
 	} while (n == lengthof(tickets));
-	return true;
+	return flush(&batch);
 }
 
 /* Begin to keep orders: so far nobody has a key. */
@@ -167,10 +198,11 @@ static bool
 begin_order(VqQueue *queue)
 {
 	for (int lane = 0; lane < VQ_LANES; lane++)
-		if (!append_line(queue, &queue->standing, lane, true))
+		if (!enter_line(queue, &queue->standing, lane, true))
 		{
 			for (lane = 0; lane < VQ_LANES; lane++)
 				vq_order_destroy(&queue->standing.order[lane], vq_arena());
+			queue->standing.keyed = 0;
 			return false;
 		}
 	queue->standing.ordered = true;
@@ -365,10 +397,8 @@ vq_stand_rank(const VqQueue *queue, int lane, int64 ticket, int64 place_key)
 }
 
 bool
-vq_stands_by(const VqQueue *queue, int lane, int64 ticket, int64 place_key)
+vq_stands_by(const VqQueue *queue, int lane, int64 ticket, int64 key)
 {
-	int64		key = vq_key_of(&queue->standing, ticket, place_key);
-
 	return queue->standing.ordered ? is_at(&queue->standing, lane, ticket, key) : key == 0;
 }
 
@@ -437,6 +467,7 @@ lanes_of_entrants(const VqQueue *queue, const VqStanding *draft, uint8 *lanes)
 static bool
 append_drawn(const VqQueue *queue, VqStanding *draft, const VqEntrants *entrants)
 {
+	Batch		batches[VQ_LANES];
 	uint8	   *lanes;
 	uint32	   *by_place;
 	bool		fits = true;
@@ -448,14 +479,22 @@ append_drawn(const VqQueue *queue, VqStanding *draft, const VqEntrants *entrants
 	lanes_of_entrants(queue, draft, lanes);
 	for (uint32 i = 0; i < entrants->n; i++)
 		by_place[entrants->places[i]] = i;
+	for (int lane = 0; lane < VQ_LANES; lane++)
+	{
+		batches[lane].standing = draft;
+		batches[lane].lane = lane;
+		batches[lane].n = 0;
+	}
 	for (uint32 place = 0; place < entrants->n && fits; place++)
 	{
 		uint32		at = by_place[place];
 
 		for (int lane = 0; lanes[at] >> lane != 0 && fits; lane++)
 			if (lanes[at] & 1 << lane)
-				fits = append(draft, lane, VQ_DRAWN_KEY(place), entrants->tickets[at]);
+				fits = append(&batches[lane], VQ_DRAWN_KEY(place), entrants->tickets[at]);
 	}
+	for (int lane = 0; lane < VQ_LANES && fits; lane++)
+		fits = flush(&batches[lane]);
 	pfree(lanes);
 	pfree(by_place);
 	return fits;
@@ -466,21 +505,22 @@ static bool
 append_others(const VqQueue *queue, VqStanding *draft, int lane)
 {
 	const VqOrder *order = &queue->standing.order[lane];
+	Batch		batch = {draft, lane, 0};
 	VqStand		stands[256];
 	int64		rank = 0;
 	int			n;
 
 	if (!queue->standing.ordered)
-		return append_line(queue, draft, lane, false);
+		return enter_line(queue, draft, lane, false);
 	while ((n = vq_order_select(order, vq_arena(), rank, stands, lengthof(stands))) > 0)
 	{
 		for (int i = 0; i < n; i++)
 			if (vq_key_of(draft, stands[i].ticket, 0) == 0 &&
-				!append(draft, lane, stands[i].key, stands[i].ticket))
+				!append(&batch, stands[i].key, stands[i].ticket))
 				return false;
 		rank += n;
 	}
-	return true;
+	return flush(&batch);
 }
 
 bool

@@ -89,8 +89,8 @@ extern void vq_guess_passed(VqQueue *queue);
 /* How many stand ahead in a lane. */
 extern int64 vq_stand_rank(const VqQueue *queue, int lane, int64 ticket, int64 place_key);
 
-/* Whether somebody of a lane stands where this key says. */
-extern bool vq_stands_by(const VqQueue *queue, int lane, int64 ticket, int64 place_key);
+/* Whether somebody of a lane stands by this key. */
+extern bool vq_stands_by(const VqQueue *queue, int lane, int64 ticket, int64 key);
 
 /* How many stand in a lane by a key below this one; where keys are the order. */
 extern int64 vq_standing_before(const VqQueue *queue, int lane, int64 key);

@@ -12,7 +12,16 @@
 #include "utils/guc.h"
 
 #define EQ "OPERATOR(pg_catalog.=)"
-#define FIRST_IN(lane) "pg_catalog.min(s.ticket) FILTER (WHERE s.status " EQ " 'waiting' AND s.priority " EQ " '" lane "')"
+#define FIRST_IN(lane) "(pg_catalog.min(ARRAY[vqueue._order_key(s.queue_id, s.ticket, s.place_key), s.ticket])" \
+	" FILTER (WHERE s.status " EQ " 'waiting' AND s.priority " EQ " '" lane "'))[2]"
+#define COUNT_AHEAD(key, own_key) \
+	"SELECT pg_catalog.count(*) FILTER (WHERE s.priority " EQ " $3" \
+	" AND ROW(" key ", s.ticket) OPERATOR(pg_catalog.<) ROW(" own_key ", $2))," \
+	" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'vip')," \
+	" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'high')," \
+	" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'normal')," \
+	" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'low') FROM vqueue.user_sessions AS s" \
+	" WHERE s.queue_id " EQ " $1 AND s.left_at IS NULL AND s.status " EQ " 'waiting'"
 
 static const struct
 {
@@ -89,12 +98,10 @@ static const struct
 		" WHERE c.queue_id " EQ " $1 AND c.left_at OPERATOR(pg_catalog.>=) $2"
 		" AND c.left_at OPERATOR(pg_catalog.<) (SELECT $3 OPERATOR(pg_catalog.-) q.session_retention"
 		" FROM vqueue.queues AS q WHERE q.id " EQ " $1 AND q.session_retention OPERATOR(pg_catalog.>) '0')"
-		" AND NOT vqueue._untold($1, c.ticket)"
-		" AND (NOT $5 OR c.left_at OPERATOR(pg_catalog.<) (SELECT l.counted_at FROM vqueue.event_log AS l)"
-		" AND c.ticket OPERATOR(pg_catalog.<=) (SELECT m.counted_ticket FROM vqueue.event_marks AS m WHERE m.queue_id " EQ " $1))"
+		" AND NOT vqueue._untold($1, c.ticket, c.left_at)"
 		" ORDER BY c.left_at LIMIT $4 FOR UPDATE OF c SKIP LOCKED))"
 		" RETURNING s.left_at) SELECT pg_catalog.count(*), pg_catalog.max(g.left_at) FROM gone AS g",
-		5, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, BOOLOID}
+		4, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID}
 	},
 	[VQ_INSERT_EVENT] = {
 		"INSERT INTO vqueue.events (seq, queue_id, at, event, payload) VALUES ($1, $2, $3, $4, $5::pg_catalog.jsonb)",
@@ -243,13 +250,17 @@ static const struct
 		2, {UUIDOID, INT8OID}
 	},
 	[VQ_COUNT_AHEAD] = {
-		"SELECT pg_catalog.count(*) FILTER (WHERE s.priority " EQ " $3 AND s.ticket OPERATOR(pg_catalog.<) $2),"
-		" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'vip'),"
-		" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'high'),"
-		" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'normal'),"
-		" pg_catalog.count(*) FILTER (WHERE s.priority " EQ " 'low') FROM vqueue.user_sessions AS s"
-		" WHERE s.queue_id " EQ " $1 AND s.left_at IS NULL AND s.status " EQ " 'waiting'",
-		3, {UUIDOID, INT8OID, TEXTOID}
+		COUNT_AHEAD("COALESCE(s.place_key, 0)", "$4"),
+		4, {UUIDOID, INT8OID, TEXTOID, INT8OID}
+	},
+	[VQ_COUNT_AHEAD_DRAWN] = {
+		COUNT_AHEAD("vqueue._order_key(s.queue_id, s.ticket, s.place_key)", "vqueue._order_key($1, $2, $4)"),
+		4, {UUIDOID, INT8OID, TEXTOID, INT8OID}
+	},
+	[VQ_HOLD_DRAW] = {
+		"UPDATE vqueue.draws SET drawn_at = $2, entrants = $3, entrants_hash = $4, key_hash = $5,"
+		" first_ticket = $6, last_ticket = $7, tickets = $8 WHERE queue_id " EQ " $1",
+		8, {UUIDOID, TIMESTAMPTZOID, INT8OID, TEXTOID, TEXTOID, INT8OID, INT8OID, BYTEAOID}
 	},
 	[VQ_COUNT_QUEUES] = {
 		"SELECT q.id,"

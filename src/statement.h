@@ -20,8 +20,8 @@ typedef enum VqStatement
 	VQ_READMIT_SESSION,			/* back into the line */
 	VQ_MOVE_SESSION,			/* a waiting one, to another lane */
 	VQ_END_SILENT,				/* many whose time is up, past locked rows */
-	VQ_PURGE_SESSIONS,			/* a batch of ended ones, past locked rows; returns how many and the
-								 * latest end among them */
+	VQ_PURGE_SESSIONS,			/* a batch of ended ones, past locked rows; returns how many and
+								 * the latest end among them */
 	VQ_INSERT_EVENT,			/* into the log */
 	VQ_INSERT_MARK,				/* of a new queue's log */
 	VQ_MARK_STATE,				/* the state last told */
@@ -43,6 +43,8 @@ typedef enum VqStatement
 	VQ_INSERT_CEILING,
 	VQ_COUNT_AHEAD,				/* a position from the table alone */
 	VQ_COUNT_QUEUES,			/* the counters of all queues from the table alone */
+	VQ_COUNT_AHEAD_DRAWN,		/* the same where a draw was held */
+	VQ_HOLD_DRAW,				/* what came of a draw */
 	VQ_DISARM,
 	VQ_STATEMENTS
 } VqStatement;

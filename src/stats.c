@@ -27,7 +27,7 @@
 /* What a step reads and writes at the most. */
 #define EVENTS_A_STEP 20
 #define JOINS_A_STEP 5000
-#define QUEUES_A_STEP 50
+#define QUEUES_A_STEP 20
 
 /* Old statistics deleted in a step, and how often to look for them (microseconds). */
 #define TRIM_BATCH 1000
@@ -43,6 +43,7 @@ typedef struct Cut
 	pg_uuid_t	id;
 	int64		upto;			/* joins up to this ticket are to be counted */
 	int64		counted;		/* those up to this one have been */
+	TimestampTz until;			/* who ended before has been told of */
 	int64		peak_waiting;
 	int64		peak_inside;
 } Cut;
@@ -75,13 +76,21 @@ static TimestampTz closed = 0;	/* the minute up to which all is counted; 0: none
 
 /* ---- the end of a minute ---- */
 
-/* Note how far a queue has come; false if nothing can have happened there. */
+/*
+ * Who is told of between now and the next round is yet to be counted, and may
+ * have ended before the visit that told of others by this much (microseconds): a
+ * commit takes its time.
+ */
+#define TELLING USECS_PER_SEC
+
+/* Note how far a queue has come; false if it is not there. */
 static bool
 cut_queue(VqQueue *queue, int64 now, Cut *cut)
 {
 	int64		held;
 	int64		waiting;
 	int64		inside;
+	bool		there;
 
 	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 	cut->queue = queue;
@@ -105,9 +114,12 @@ cut_queue(VqQueue *queue, int64 now, Cut *cut)
 	cut->peak_inside = Max(queue->peak_inside, inside);
 	queue->peak_waiting = waiting;
 	queue->peak_inside = inside;
-	inside = queue->dboid == MyDatabaseId && !queue->gone && !queue->nascent;
+	cut->until = job.upto;
+	if (queue->recall_since != 0 || queue->line.count[VQ_RELEASED] > 0 || queue->line.count[VQ_ENDED] > 0)
+		cut->until = Min(job.upto, queue->told_until - TELLING);
+	there = queue->dboid == MyDatabaseId && !queue->gone && !queue->nascent;
 	LWLockRelease(&queue->lock);
-	return inside && (cut->upto > cut->counted || cut->peak_waiting > 0 || cut->peak_inside > 0);
+	return there;
 }
 
 static int
@@ -201,6 +213,7 @@ read_log(void)
 	Datum		values[2] = {Int64GetDatum(job.seq), Int32GetDatum(EVENTS_A_STEP)};
 	VqCaller	caller;
 	uint64		n = vq_execute(VQ_FOLD_EVENTS, values, NULL, &caller);
+	TimestampTz now = GetCurrentTimestamp();
 	Phase		then = n > 0 ? READ_LOG : READ_JOINS;
 
 	for (uint64 i = 0; i < n; i++)
@@ -212,7 +225,8 @@ read_log(void)
 		TimestampTz at = DatumGetTimestampTz(SPI_getbinval(tuple, desc, 3, &isnull));
 		pg_uuid_t	id = *DatumGetUUIDP(SPI_getbinval(tuple, desc, 2, &isnull));
 
-		if (at >= job.upto)
+		/* One that is dated ahead, by a time written by hand, must not hold up the others. */
+		if (at >= job.upto && at <= now)
 		{
 			then = READ_JOINS;
 			break;
@@ -220,7 +234,7 @@ read_log(void)
 		job.seq = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
 		(void) SPI_getbinval(tuple, desc, 4, &no_session);
 		if (!no_session)
-			count_session(tuple, desc, &id, at);
+			count_session(tuple, desc, &id, Min(at, job.upto - 1));
 	}
 	vq_executed(&caller);
 	return then;
@@ -268,12 +282,15 @@ read_joins(void)
 {
 	int64		room = JOINS_A_STEP;
 
-	for (int n = 0; n < QUEUES_A_STEP && room > 0 && job.at < job.n_cuts; n++)
+	for (int n = 0; n < QUEUES_A_STEP && room > 0 && job.at < job.n_cuts;)
 	{
 		Cut		   *cut = &job.cuts[job.at];
 
 		if (cut->counted < cut->upto)
+		{
 			room -= read_joins_of(cut, room);
+			n++;
+		}
 		if (cut->counted >= cut->upto)
 		{
 			vq_tally_peaks(job.tally, &cut->id, job.upto - 1, cut->peak_waiting, cut->peak_inside);
@@ -429,7 +446,10 @@ vq_count_done(void)
 
 			LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 			if (vq_is_queue(queue, &job.cuts[i].id))
+			{
 				queue->counted_ticket = job.cuts[i].counted;
+				queue->counted_until = Max(queue->counted_until, job.cuts[i].until);
+			}
 			LWLockRelease(&queue->lock);
 		}
 		closed = job.upto - job.upto % USECS_PER_MINUTE;

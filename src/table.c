@@ -25,9 +25,9 @@
 #include "utils/timestamp.h"
 
 static const char *const relation_names[VQ_RELATIONS] = {
-	"tenants", "queues", "ticket_ceilings", "user_sessions", "secrets",
+	"tenants", "queues", "ticket_ceilings", "user_sessions", "secrets", "draws",
 	"events", "event_marks", "event_log", "queue_stats",
-	"secrets_pkey", "tenants_pkey", "tenants_name_key",
+	"draws_pkey", "secrets_pkey", "tenants_pkey", "tenants_name_key",
 	"queues_pkey", "queues_tenant_id_name_key",
 	"user_sessions_pkey", "user_sessions_queue_id_ticket_key", "user_sessions_live_key", "user_sessions_left_key",
 	"events_pkey", "events_queue_id_seq_key"

@@ -21,10 +21,12 @@ typedef enum VqRelation
 	VQ_CEILINGS,
 	VQ_SESSIONS,
 	VQ_SECRETS,
+	VQ_DRAWS,
 	VQ_EVENTS,
 	VQ_MARKS,
 	VQ_LOG,
 	VQ_STATS,
+	VQ_DRAWS_PKEY,
 	VQ_SECRETS_PKEY,
 	VQ_TENANTS_PKEY,
 	VQ_TENANTS_NAME,
@@ -76,6 +78,15 @@ enum
 
 	Anum_secrets_name = 1,
 	Anum_secrets_value = 3,
+
+	Anum_draws_queue_id = 1,
+	Anum_draws_seed = 2,
+	Anum_draws_beacon = 4,
+	Anum_draws_drawn_at = 6,
+	Anum_draws_entrants = 7,
+	Anum_draws_entrants_hash = 8,
+	Anum_draws_last_ticket = 11,
+	Anum_draws_tickets = 12,
 
 	Anum_sessions_id = 1,
 	Anum_sessions_queue_id,

@@ -147,7 +147,7 @@ vq_tally_sort(VqTally *tally)
 	qsort(tally->sorted, tally->n, sizeof(VqMinute *), by_queue);
 }
 
-VqMinute  **
+VqMinute **
 vq_tally_minutes(VqTally *tally, int *n)
 {
 	*n = tally->n;

@@ -11,6 +11,7 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "hold.h"
 #include "pending.h"
 #include "queue.h"
 #include "rebuild.h"
@@ -342,6 +343,7 @@ note_step(VqQueue *queue, const VqRow *old, const VqRow *row)
 	int			old_kind = old != NULL ? vq_row_kind(old) : -1;
 	int			new_kind = vq_row_kind(row);
 	bool		inserted = old == NULL;
+	int64		stay = new_kind < 0 && vq_let_in_at(row) != 0 ? row->left_at - vq_let_in_at(row) : -1;
 	int			flags = 0;
 	bool		paid = false;
 
@@ -360,7 +362,7 @@ note_step(VqQueue *queue, const VqRow *old, const VqRow *row)
 		paid = vq_note_add(queue, row, new_kind, flags, !inserted && !is_replica()) || (flags & VQ_PAID);
 	if (old_kind >= 0)
 		vq_note_remove(queue, old, old_kind,
-					   new_kind < 0 ? VQ_ANNOUNCE : new_kind == VQ_INSIDE ? VQ_TAKEN : 0);
+					   new_kind < 0 ? VQ_ANNOUNCE : new_kind == VQ_INSIDE ? VQ_TAKEN : 0, stay);
 	return paid;
 }
 
@@ -374,7 +376,7 @@ note_claim(VqQueue *queue, const VqRow *old, const VqRow *new)
 	if (new->status == VQ_IS_READY)
 		(void) vq_note_add(queue, new, VQ_CALLED, 0, false);
 	else
-		vq_note_remove(queue, new, VQ_CALLED, 0);
+		vq_note_remove(queue, new, VQ_CALLED, 0, -1);
 }
 
 PG_FUNCTION_INFO_V1(vqueue_session_after);
@@ -421,7 +423,7 @@ vqueue_session_after(PG_FUNCTION_ARGS)
 			vq_note_let_in(queue, &row.queue_id, vq_let_in_at(&new));
 	}
 	else if (vq_is_live(&row))
-		vq_note_remove(queue, &row, vq_row_kind(&row), 0);
+		vq_note_remove(queue, &row, vq_row_kind(&row), 0, -1);
 	return PointerGetDatum(NULL);
 }
 
@@ -517,7 +519,12 @@ vqueue_queue_after(PG_FUNCTION_ARGS)
 		vq_note_stale();
 	else if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
 	{
+		VqSettings	before;
+
+		vq_read_settings(data->tg_trigtuple, desc, &before);
 		vq_read_settings(data->tg_newtuple, desc, &settings);
+		if (!is_replica() && (before.state & VQ_RELEASES) == 0 && (settings.state & VQ_RELEASES) != 0)
+			vq_hold_draw(queue, &id);
 		vq_note_queue(queue, &settings, false);
 	}
 	else
@@ -543,6 +550,23 @@ vqueue_ceiling_after(PG_FUNCTION_ARGS)
 		vq_note_stale();
 	else
 		vq_note_ceiling(queue, DatumGetInt64(ceiling), vq_writing_ceiling());
+	return PointerGetDatum(NULL);
+}
+
+/* A draw that is written past us changes the order of those who were drawn. */
+PG_FUNCTION_INFO_V1(vqueue_draw_changed);
+Datum
+vqueue_draw_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = row_trigger_data(fcinfo, VQ_DRAWS);
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	bool		drawn = !heap_attisnull(data->tg_trigtuple, Anum_draws_drawn_at, desc);
+
+	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
+		drawn |= !heap_attisnull(data->tg_newtuple, Anum_draws_drawn_at, desc);
+	vq_ready();
+	if (drawn && !vq_holding_draw())
+		vq_note_stale();
 	return PointerGetDatum(NULL);
 }
 

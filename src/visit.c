@@ -10,6 +10,7 @@
 #include "guc.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "outlook.h"
 #include "place.h"
 #include "purge.h"
 #include "recall.h"
@@ -110,6 +111,24 @@ visit_silent(VqVisit *visit, const VqSettings *settings)
 		visit->reap_at = vq_reap(visit->queue, &visit->id, settings);
 }
 
+/* ---- estimates ---- */
+
+/* As often as "moved" is told, or if it is time to. */
+static void
+visit_outlook(VqVisit *visit)
+{
+	VqQueue    *queue = visit->queue;
+	VqNow		now = vq_now();
+	bool		wanted;
+
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	wanted = vq_outlook_due(queue) <= now.mono ||
+		(queue->moved && now.mono >= queue->announced_at + VQ_MOVED_DELAY);
+	LWLockRelease(&queue->lock);
+	if (wanted)
+		vq_look_out(queue);
+}
+
 /* ---- events ---- */
 
 /*
@@ -124,11 +143,13 @@ collect_news(VqVisit *visit)
 	int			released;
 	int			ended;
 
+	visit->told_until = vq_now().wall;
 	LWLockAcquire(&queue->lock, LW_SHARED);
 	released = Min(queue->line.count[VQ_RELEASED], MAX_TOLD);
 	ended = Min(queue->line.count[VQ_ENDED], MAX_TOLD);
 	LWLockRelease(&queue->lock);
-	if (released == 0 && ended == 0)
+	visit->told_all = released == 0 && ended == 0;
+	if (visit->told_all)
 		return;
 	visit->told_released = palloc(Max(released, 1) * sizeof(int64));
 	visit->told_ended = palloc(Max(ended, 1) * sizeof(int64));
@@ -138,6 +159,8 @@ collect_news(VqVisit *visit)
 	if (ended > 0 && queue->line.count[VQ_RELEASED] == visit->n_told_released)
 		visit->n_told_ended =
 			vq_line_collect(&queue->line, vq_arena(), VQ_ENDED, 1, visit->told_ended, ended);
+	visit->told_all = queue->line.count[VQ_RELEASED] == visit->n_told_released &&
+		queue->line.count[VQ_ENDED] == visit->n_told_ended;
 	LWLockRelease(&queue->lock);
 }
 
@@ -247,6 +270,7 @@ vq_make_visit(VqVisit *visit)
 	visit_releases(visit, &settings);
 	visit_silent(visit, &settings);
 	visit_ended(visit, &settings);
+	visit_outlook(visit);
 	visit_figures(visit);
 }
 
@@ -268,6 +292,8 @@ vq_end_visit(VqVisit *visit)
 	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 	take_off(queue, VQ_RELEASED, visit->told_released, visit->n_told_released);
 	take_off(queue, VQ_ENDED, visit->told_ended, visit->n_told_ended);
+	if (visit->told_all)
+		queue->told_until = visit->told_until;
 	(void) vq_trim(queue);
 
 	/* Before its time only something else was done, for example tickets provided. */

@@ -28,6 +28,8 @@ typedef struct VqVisit
 	int			n_told_released;
 	int64	   *told_ended;
 	int			n_told_ended;
+	bool		told_all;		/* nothing was left for later */
+	TimestampTz told_until;		/* of what memory knew at this time */
 	bool		told_state;
 	bool		told_moved;
 	bool		purge;			/* sessions may be old enough to be deleted */

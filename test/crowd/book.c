@@ -10,7 +10,7 @@
 
 const char *const verb_names[VERBS] = {
 	"join", "join_many", "poll", "status", "heartbeat", "position", "ticket_position", "leave",
-	"complete", "remove", "move"
+	"complete", "remove", "move", "set_priority", "claim", "extend", "readmit"
 };
 
 Book *
@@ -35,6 +35,10 @@ book_free(Book *book)
 		free(queue->name);
 		free(queue->limits.list);
 		free(queue->states.list);
+		free(queue->methods.list);
+		free(queue->turns.list);
+		free(queue->graces.list);
+		free(queue->moments);
 		free(queue->snapshots);
 		free(queue->rows);
 		for (int b = 0; b < BELIEFS; b++)
@@ -47,6 +51,7 @@ book_free(Book *book)
 	free(book->joins);
 	free(book->touches);
 	free(book->readings);
+	free(book->servings);
 	free(book->orders);
 	free(book->away.list);
 	free(book->stalled.list);
@@ -167,10 +172,36 @@ book_end_answered(Book *book, int touch, const Place *place, int64_t served_at, 
 }
 
 void
+book_step_answered(Book *book, int touch, const Place *place, int64_t served_at, const Row *past,
+				   int64_t answered_at)
+{
+	Touch	   *asked = &book->touches[touch];
+
+	asked->deed.answered_at = answered_at;
+	asked->status = place->status;
+	asked->changed = true;
+	asked->served_at = served_at;
+	if (past != NULL)
+		asked->past = *past;
+	book_place_seen(book, place, 0, asked->deed.asked_at, answered_at);
+}
+
+void
 book_move_answered(Book *book, int touch, bool changed, int64_t answered_at)
 {
 	book->touches[touch].deed.answered_at = answered_at;
 	book->touches[touch].changed = changed;
+}
+
+/* When a session came in was told: noted if it is news. */
+static void
+note_serving(Book *book, int session, int64_t served_at)
+{
+	if (served_at == 0 || book->sessions[session].served_at == served_at)
+		return;
+	book->sessions[session].served_at = served_at;
+	book->servings = grow(book->servings, book->n_servings, &book->servings_room, sizeof(Serving));
+	book->servings[book->n_servings++] = (Serving) {session, served_at};
 }
 
 void
@@ -180,18 +211,13 @@ book_place_seen(Book *book, const Place *place, int64_t served_at, int64_t asked
 	int			index = find_or_open(book, &place->id);
 	Session    *session = &book->sessions[index];
 
-	if (served_at != 0)
-	{
-		if (session->served_at == 0)
-			session->served_at = served_at;
-		else if (session->served_at != served_at)
-			session->served_twice = true;
-		if (session->seen_serving_at == 0)
-			session->seen_serving_at = answered_at;
-	}
+	note_serving(book, index, served_at);
+	if ((served_at != 0 || place->status == READY || place->status == SERVING) && session->seen_serving_at == 0)
+		session->seen_serving_at = answered_at;
 	book_position_read(book, index, place->position, asked_at, answered_at);
-	if (session->known_at != NEVER && place->status == SERVING && session->list == BELIEVED_WAITING)
-		book_believe(book, index, BELIEVED_SERVING);
+	if (session->known_at != NEVER && session->list == BELIEVED_WAITING &&
+		(place->status == SERVING || place->status == READY))
+		book_believe(book, index, place->status == READY ? BELIEVED_READY : BELIEVED_SERVING);
 }
 
 void
@@ -205,6 +231,13 @@ book_position_read(Book *book, int session, int64_t position, int64_t asked_at, 
 	reading->position = position;
 	reading->asked_at = asked_at;
 	reading->answered_at = answered_at;
+	reading->alive = false;
+}
+
+void
+book_was_alive(Book *book)
+{
+	book->readings[book->n_readings - 1].alive = true;
 }
 
 /* ---- how it ended ---- */
@@ -248,10 +281,21 @@ book_join_over(Book *book, int join, Outcome outcome, bool lost, int64_t at)
 	if (session->known_at == NEVER)
 	{
 		session->known_at = at;
-		book_believe(book, asked->session, session->seen_serving_at != 0 ?
-					 BELIEVED_SERVING : BELIEVED_WAITING);
+		book_believe(book, asked->session, session->seen_serving_at == 0 ? BELIEVED_WAITING :
+					 asked->status == READY ? BELIEVED_READY : BELIEVED_SERVING);
 	}
 	write_ledger(book, at, "join", session, asked->status);
+}
+
+/* A claim, an extension or a readmission is sure. */
+static void
+step_committed(Book *book, const Touch *touch)
+{
+	note_serving(book, touch->session, touch->served_at);
+	if (touch->verb == V_CLAIM)
+		book_believe(book, touch->session, BELIEVED_SERVING);
+	else if (touch->verb == V_READMIT)
+		book_believe(book, touch->session, BELIEVED_WAITING);
 }
 
 void
@@ -261,7 +305,7 @@ book_touch_over(Book *book, int touch, Outcome outcome, bool lost, int64_t at)
 	Session    *session = &book->sessions[asked->session];
 
 	deed_over(&asked->deed, outcome, lost, at);
-	if (asked->verb == V_MOVE)
+	if (verb_moves(asked->verb))
 	{
 		if (outcome == COMMITTED && asked->changed)
 			write_ledger(book, at, verb_names[V_MOVE], session, WAITING);
@@ -269,6 +313,12 @@ book_touch_over(Book *book, int touch, Outcome outcome, bool lost, int64_t at)
 	}
 	if (outcome == ROLLED_BACK)
 		return;
+	if (!verb_ends(asked->verb))
+	{
+		if (outcome == COMMITTED && asked->deed.answered_at != 0)
+			step_committed(book, asked);
+		return;
+	}
 	book_believe(book, asked->session, -1);
 	if (outcome == COMMITTED && asked->deed.answered_at != 0)
 		write_ledger(book, at, verb_names[asked->verb], session, asked->status);
@@ -281,6 +331,19 @@ book_order_over(Book *book, int order, Outcome outcome, bool lost, int64_t at)
 }
 
 /* ---- events ---- */
+
+static bool
+calls(const Setting *setting)
+{
+	return setting->claim_timeout > 0;
+}
+
+/* Whether who was released a moment ago may have to claim the slot. */
+static bool
+may_be_called(const BookQueue *queue, int64_t heard_at)
+{
+	return settings_any(&queue->graces, heard_at - SECOND, heard_at, calls);
+}
 
 static void
 hear_session(Book *book, int queue, const Event *event, const EventSession *heard, int64_t heard_at)
@@ -304,13 +367,18 @@ hear_session(Book *book, int queue, const Event *event, const EventSession *hear
 		if (session->seen_serving_at == 0)
 			session->seen_serving_at = heard_at;
 		if (session->list == BELIEVED_WAITING)
-			book_believe(book, index, BELIEVED_SERVING);
+			book_believe(book, index, may_be_called(&book->queues[queue], heard_at) ?
+						 BELIEVED_READY : BELIEVED_SERVING);
 	}
 	else if (event->type == ENDED_EVENT)
 	{
 		session->ended_events++;
 		session->ended_heard_at = heard_at;
 		session->ended_event_status = heard->status;
+		session->slot_events += heard->status == NO_SHOW || heard->status == EXPIRED;
+		if (session->list >= 0 &&
+			(heard->status == NO_SHOW || heard->status == EXPIRED || heard->status == ABANDONED))
+			book_believe(book, index, BELIEVED_TIMED_OUT);
 	}
 }
 
@@ -378,6 +446,45 @@ settings_highest_burst(const Settings *settings, int64_t from, int64_t to)
 		if (may_apply(&settings->list[i], from, to) && settings->list[i].burst > highest)
 			highest = settings->list[i].burst;
 	return highest;
+}
+
+bool
+settings_any(const Settings *settings, int64_t from, int64_t to, bool (*holds) (const Setting *setting))
+{
+	for (int i = 0; i < settings->n; i++)
+		if (may_apply(&settings->list[i], from, to) && holds(&settings->list[i]))
+			return true;
+	return false;
+}
+
+bool
+setting_passes(const Setting *setting)
+{
+	return setting->passes;
+}
+
+bool
+setting_is_shut(const Setting *setting)
+{
+	return setting->shut;
+}
+
+bool
+setting_admits(const Setting *setting)
+{
+	return !setting->shut;
+}
+
+bool
+setting_is_weighted(const Setting *setting)
+{
+	return setting->weights[0] > 0;
+}
+
+bool
+queue_may_pass(const BookQueue *queue, int64_t from, int64_t to)
+{
+	return settings_any(&queue->methods, from, to, setting_passes);
 }
 
 void

@@ -38,8 +38,24 @@ typedef enum Verb
 	V_COMPLETE,
 	V_REMOVE,
 	V_MOVE,
+	V_PRIORITY,
+	V_CLAIM,
+	V_EXTEND,
+	V_READMIT,
 	VERBS
 } Verb;
+
+static inline bool
+verb_ends(Verb verb)
+{
+	return verb == V_LEAVE || verb == V_COMPLETE || verb == V_REMOVE;
+}
+
+static inline bool
+verb_moves(Verb verb)
+{
+	return verb == V_MOVE || verb == V_PRIORITY;
+}
 
 extern const char *const verb_names[VERBS];
 
@@ -62,9 +78,10 @@ typedef struct Join
 	Lane		lane;
 	int			session;		/* as answered, or -1 */
 	Status		status;			/* as answered */
+	bool		shut_out;		/* refused, as the queue lets nobody join */
 } Join;
 
-/* A session was ended or moved to another lane, or somebody tried to. */
+/* A session was ended, moved, claimed, extended or readmitted, or somebody tried to. */
 typedef struct Touch
 {
 	Deed		deed;
@@ -72,8 +89,17 @@ typedef struct Touch
 	int			session;
 	Lane		lane;			/* of a move: whither */
 	bool		changed;		/* of a move: the session still waited */
-	Status		status;			/* of an end: as answered */
+	Status		status;			/* of all others: as answered */
+	int64_t		served_at;		/* as answered; 0: none */
+	Row			past;			/* of a readmission: the row as it was before */
 } Touch;
+
+/* An answer told when a session came in. */
+typedef struct Serving
+{
+	int			session;
+	int64_t		served_at;
+} Serving;
 
 /* A position was asked for. */
 typedef struct Reading
@@ -82,6 +108,7 @@ typedef struct Reading
 	int64_t		position;		/* -1: null */
 	int64_t		asked_at;
 	int64_t		answered_at;
+	bool		alive;			/* the question was a sign of life */
 } Reading;
 
 /* A row of the business's own table. */
@@ -103,13 +130,13 @@ typedef struct Session
 	bool		unsure;			/* the outcome of a join of it is not known */
 	bool		differs;		/* later answers gave it another user, ticket or queue */
 	int64_t		known_at;		/* since when a committed join of it is known; NEVER: none is */
-	int64_t		served_at;		/* as first answered; 0: not yet */
-	bool		served_twice;	/* as an answer gave another time */
+	int64_t		served_at;		/* as last answered; 0: not yet */
 	int64_t		seen_serving_at;	/* first sign that it was let in; 0: none */
 
 	int			released_events;
 	int64_t		released_heard_at;
 	int			ended_events;
+	int			slot_events;	/* of those, of sessions that had been let in and were ended by a timeout */
 	int64_t		ended_heard_at;
 	Status		ended_event_status;
 	bool		event_differs;
@@ -128,7 +155,21 @@ typedef struct Setting
 	int64_t		burst;
 	int64_t		cap;
 	bool		open;			/* of a change of state: whether releases go on */
+	bool		shut;			/* of state or method: whether joins are refused */
+	bool		passes;			/* of the method: whether all come in at once */
+	int			weights[LANES]; /* of the turns: all 0 for strict priority */
+	int64_t		waiting_timeout;	/* 0: never */
+	int64_t		serving_timeout;
+	int64_t		claim_timeout;
 } Setting;
+
+/* A change of state that was to come by the clock. */
+typedef struct Moment
+{
+	int64_t		at;
+	int64_t		done_at;		/* by the server's clock; 0: it was not seen to be done */
+	int64_t		seen_at;		/* by when it was seen to be done, or else the last look */
+} Moment;
 
 typedef struct Settings
 {
@@ -142,7 +183,7 @@ typedef struct Snapshot
 {
 	int64_t		asked_at;
 	int64_t		answered_at;
-	int64_t		serving;
+	int64_t		serving;		/* or called */
 	int64_t		doubles;		/* users with two live sessions */
 } Snapshot;
 
@@ -163,7 +204,9 @@ typedef struct Spans
 typedef enum Belief
 {
 	BELIEVED_WAITING,
+	BELIEVED_READY,
 	BELIEVED_SERVING,
+	BELIEVED_TIMED_OUT,
 	BELIEFS
 } Belief;
 
@@ -180,6 +223,12 @@ typedef struct BookQueue
 	char	   *name;
 	Settings	limits;			/* rate, burst and cap */
 	Settings	states;
+	Settings	methods;
+	Settings	turns;			/* weights of the lanes */
+	Settings	graces;			/* timeouts */
+	Moment	   *moments;
+	int			n_moments;
+	int			moments_room;
 	Snapshot   *snapshots;
 	int			n_snapshots;
 	int			snapshots_room;
@@ -206,6 +255,9 @@ typedef struct Book
 	Reading    *readings;
 	int			n_readings;
 	int			readings_room;
+	Serving    *servings;		/* of what is known to have committed */
+	int			n_servings;
+	int			servings_room;
 	Order	   *orders;
 	int			n_orders;
 	int			orders_room;
@@ -244,6 +296,10 @@ extern void book_join_answered(Book *book, int join, const Place *place, int64_t
 /* An end was answered with this place. */
 extern void book_end_answered(Book *book, int touch, const Place *place, int64_t served_at,
 							  int64_t answered_at);
+
+/* A claim, extension, readmission (then with the row before it) or set_priority was. */
+extern void book_step_answered(Book *book, int touch, const Place *place, int64_t served_at,
+							   const Row *past, int64_t answered_at);
 extern void book_move_answered(Book *book, int touch, bool changed, int64_t answered_at);
 
 /* How it ended, by its transaction or with the statement. */
@@ -251,11 +307,14 @@ extern void book_join_over(Book *book, int join, Outcome outcome, bool lost, int
 extern void book_touch_over(Book *book, int touch, Outcome outcome, bool lost, int64_t at);
 extern void book_order_over(Book *book, int order, Outcome outcome, bool lost, int64_t at);
 
-/* A place was answered of a session that is known. */
+/* A place was answered of a session that is known; served_at 0 if what it tells may be rolled back. */
 extern void book_place_seen(Book *book, const Place *place, int64_t served_at, int64_t asked_at,
 							int64_t answered_at);
 extern void book_position_read(Book *book, int session, int64_t position, int64_t asked_at,
 							   int64_t answered_at);
+
+/* The last position that was read came with a sign of life. */
+extern void book_was_alive(Book *book);
 
 extern void book_heard(Book *book, const Event *event, int64_t heard_at);
 
@@ -266,6 +325,18 @@ extern void settings_over(Settings *settings, int change, Outcome outcome, int64
 /* Bounds of what may have been in force at some time from one moment to another. */
 extern int64_t settings_highest_cap(const Settings *settings, int64_t from, int64_t to);
 extern int64_t settings_highest_burst(const Settings *settings, int64_t from, int64_t to);
+
+/* Whether one of which this holds may have been in force at some time from one moment to another. */
+extern bool settings_any(const Settings *settings, int64_t from, int64_t to, bool (*holds) (const Setting *setting));
+
+/* Such: all come in at once; joins are refused, or not; lanes have weights. */
+extern bool setting_passes(const Setting *setting);
+extern bool setting_is_shut(const Setting *setting);
+extern bool setting_admits(const Setting *setting);
+extern bool setting_is_weighted(const Setting *setting);
+
+/* The queue may have let all in at once. */
+extern bool queue_may_pass(const BookQueue *queue, int64_t from, int64_t to);
 
 extern void spans_add(Spans *spans, int64_t from, int64_t to);
 extern bool spans_touch(const Spans *spans, int64_t from, int64_t to);

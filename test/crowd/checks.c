@@ -99,17 +99,28 @@ times_fit(const Row *row)
 {
 	bool		ended = row->left_at != 0;
 	bool		served = row->served_at != 0;
+	bool		called = row->ready_at != 0;
+	int64_t		times[] = {row->joined_at, row->ready_at, row->served_at, row->extended_at, row->left_at};
+	int64_t		latest = 0;
 
 	if (row->joined_at == 0 || ended == status_is_live(row->status))
 		return false;
-	if (served && row->served_at < row->joined_at)
-		return false;
-	if (ended && row->left_at < (served ? row->served_at : row->joined_at))
+	for (int t = 0; t < 5; t++)
+	{
+		if (times[t] != 0 && times[t] < latest)
+			return false;
+		latest = times[t] != 0 ? times[t] : latest;
+	}
+	if (row->extended_at != 0 && !served)
 		return false;
 	switch (row->status)
 	{
 		case WAITING:
-			return !served;
+		case ABANDONED:
+			return !served && !called;
+		case READY:
+		case NO_SHOW:
+			return called && !served;
 		case SERVING:
 		case COMPLETED:
 		case EXPIRED:

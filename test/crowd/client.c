@@ -112,6 +112,30 @@ client_go_on(Client *client, int64_t now)
 
 /* ---- answers ---- */
 
+/* Whether what is seen of a session now may be undone by rolling back the open transaction. */
+static bool
+has_touched(const Client *client, int session)
+{
+	for (int i = 0; i < client->n_notes; i++)
+		if (client->notes[i].kind == TOUCH_NOTE)
+		{
+			const Touch *touch = &client->storm->book->touches[client->notes[i].index];
+
+			if (touch->session == session && (touch->verb == V_CLAIM || touch->verb == V_READMIT))
+				return true;
+		}
+	return false;
+}
+
+/* When a place says that its session came in; 0 if not, or if that is not sure. */
+static int64_t
+sure_serving(const Client *client, const PGresult *result, int row, const Place *place)
+{
+	int			session = idmap_find(client->storm->book->by_id, &place->id);
+
+	return session >= 0 && has_touched(client, session) ? 0 : number_field(result, row, 8, 0);
+}
+
 static void
 take_joins(Client *client, const PGresult *result, int64_t at)
 {
@@ -120,9 +144,11 @@ take_joins(Client *client, const PGresult *result, int64_t at)
 		Place		place = place_read(result, i);
 		int			note = client->first_note + i;
 
-		if (note < client->n_notes)
-			book_join_answered(client->storm->book, client->notes[note].index, &place,
-							   number_field(result, i, 8, 0), at);
+		if (note >= client->n_notes)
+			continue;
+		book_join_answered(client->storm->book, client->notes[note].index, &place,
+						   sure_serving(client, result, i, &place), at);
+		book_was_alive(client->storm->book);
 	}
 }
 
@@ -131,6 +157,8 @@ take_position(Client *client, const PGresult *result, int64_t at)
 {
 	book_position_read(client->storm->book, client->session, number_field(result, 0, 0, -1),
 					   client->asked_at, at);
+	if (client->verb == V_HEARTBEAT)
+		book_was_alive(client->storm->book);
 }
 
 static void
@@ -138,16 +166,57 @@ take_place(Client *client, const PGresult *result, int64_t at)
 {
 	Book	   *book = client->storm->book;
 	Place		place = place_read(result, 0);
-	int64_t		served_at = number_field(result, 0, 8, 0);
+	int64_t		served_at = sure_serving(client, result, 0, &place);
 
 	if (client->first_note < client->n_notes)
 		book_end_answered(book, client->notes[client->first_note].index, &place, served_at, at);
 	else
 		book_place_seen(book, &place, served_at, client->asked_at, at);
+	if (client->verb == V_POLL)
+		book_was_alive(book);
 
 	/* Ended by somebody whose answer was lost. */
 	if (!client->in_transaction && !status_is_live(place.status))
 		book_believe(book, client->session, -1);
+}
+
+/* What a readmission tells of the row as it was before. */
+static Row
+past_row(const PGresult *result, const Place *place)
+{
+	Row			row = {.id = place->id,.user_id = place->user_id};
+
+	if (!status_parse(PQgetvalue(result, 0, 9), PQgetlength(result, 0, 9), &row.status))
+		die("\"%s\" is no status", PQgetvalue(result, 0, 9));
+	row.lane = place->lane;
+	row.ticket = place->ticket;
+	row.joined_at = number_field(result, 0, 10, 0);
+	row.ready_at = number_field(result, 0, 11, 0);
+	row.served_at = number_field(result, 0, 12, 0);
+	row.extended_at = number_field(result, 0, 13, 0);
+	row.left_at = number_field(result, 0, 14, 0);
+	return row;
+}
+
+static void
+take_step(Client *client, const PGresult *result, int64_t at)
+{
+	Book	   *book = client->storm->book;
+	int			touch = client->notes[client->first_note].index;
+	Place		place;
+	Row			past;
+
+	if (PQntuples(result) == 0)
+	{
+		/* An old snapshot does not have it. */
+		book_move_answered(book, touch, false, at);
+		return;
+	}
+	place = place_read(result, 0);
+	if (client->verb == V_READMIT)
+		past = past_row(result, &place);
+	book_step_answered(book, touch, &place, number_field(result, 0, 8, 0),
+					   client->verb == V_READMIT ? &past : NULL, at);
 }
 
 static void
@@ -168,6 +237,12 @@ take_answer(Client *client, const PGresult *result, int64_t at)
 		case V_MOVE:
 			book_move_answered(client->storm->book, client->notes[client->first_note].index,
 							   strcmp(PQcmdTuples((PGresult *) result), "0") != 0, at);
+			break;
+		case V_PRIORITY:
+		case V_CLAIM:
+		case V_EXTEND:
+		case V_READMIT:
+			take_step(client, result, at);
 			break;
 		default:
 			take_place(client, result, at);
@@ -238,13 +313,27 @@ take_success(Client *client, Doing doing, const PGresult *result, int64_t at)
 		close_notes(client, 0, committed(client), false, at);
 }
 
+/* Whether a join was refused as the queue lets nobody join; it is noted then. */
+static bool
+is_shut_out(Client *client, const char *state, const char *message)
+{
+	if ((client->verb != V_JOIN && client->verb != V_JOIN_MANY) || strcmp(state, "55000") != 0 ||
+		(strstr(message, "admits nobody") == NULL && strstr(message, "rejects newcomers") == NULL))
+		return false;
+	for (int i = client->first_note; i < client->n_notes; i++)
+		client->storm->book->joins[client->notes[i].index].shut_out = true;
+	client->storm->book->excused++;
+	return true;
+}
+
 static void
 take_error(Client *client, Doing doing, const PGresult *result, int64_t at)
 {
 	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 
-	storm_refused(client->storm, state != NULL ? state : "", PQresultErrorMessage(result),
-				  doing == WORKING ? client->verb : VERBS);
+	if (doing != WORKING || !is_shut_out(client, state != NULL ? state : "", PQresultErrorMessage(result)))
+		storm_refused(client->storm, state != NULL ? state : "", PQresultErrorMessage(result),
+					  doing == WORKING ? client->verb : VERBS);
 	client->failed = true;
 	if (doing == COMMITTING || doing == ROLLING_BACK)
 		client->in_transaction = false;

@@ -69,7 +69,7 @@ ask_about(Client *client, Verb verb, int session, const char *sql)
 	client->verb = verb;
 	client->session = session;
 	client->first_note = client->n_notes;
-	if (verb == V_LEAVE || verb == V_COMPLETE || verb == V_REMOVE)
+	if (verb_ends(verb) || verb == V_CLAIM || verb == V_EXTEND || verb == V_READMIT)
 		add_note(client, TOUCH_NOTE,
 				 book_touch_asked(client->storm->book, verb, session, VIP, wall_time()));
 	ask(client, WORKING, sql, 1, params);
@@ -141,6 +141,34 @@ ask_to_move(Client *client, int session)
 }
 
 static void
+ask_for_priority(Client *client, int session)
+{
+	Book	   *book = client->storm->book;
+	Lane		lane = some_lane(client);
+	char		id[UUID_TEXT];
+	const char *params[] = {uuid_print(&book->sessions[session].id, id), lane_names[lane]};
+
+	client->verb = V_PRIORITY;
+	client->session = session;
+	client->first_note = client->n_notes;
+	add_note(client, TOUCH_NOTE, book_touch_asked(book, V_PRIORITY, session, lane, wall_time()));
+	ask(client, WORKING, "SELECT " STORM_PLACE " FROM vqueue.set_priority($1, $2)", 2, params);
+}
+
+/* What was there before is overwritten, so it is asked for in the same breath. */
+static void
+ask_to_readmit(Client *client, int session)
+{
+	ask_about(client, V_READMIT, session,
+			  "WITH o AS MATERIALIZED (SELECT id AS o_id, status AS o_status, " MICROSECONDS("joined_at") " AS o_joined,"
+			  " " MICROSECONDS("ready_at") " AS o_ready, " MICROSECONDS("served_at") " AS o_served,"
+			  " " MICROSECONDS("extended_at") " AS o_extended, " MICROSECONDS("left_at") " AS o_left"
+			  " FROM vqueue.user_sessions WHERE id = $1 FOR UPDATE)"
+			  " SELECT " STORM_PLACE ", o_status, o_joined, o_ready, o_served, o_extended, o_left"
+			  " FROM o, LATERAL vqueue.readmit(o_id, 'for the storm')");
+}
+
+static void
 ask_for_ticket(Client *client, int session)
 {
 	Book	   *book = client->storm->book;
@@ -156,6 +184,21 @@ ask_for_ticket(Client *client, int session)
 }
 
 /* ---- choosing what to do ---- */
+
+/*
+ * Some fall silent, some do not come when they are called, some stay too long: by
+ * the ids of their users, so that it is the same ones whenever they are chosen.
+ */
+static bool
+is_one_of(const Client *client, int session, int which)
+{
+	return client->storm->book->sessions[session].user.bytes[which] % 4 == 0;
+}
+
+enum
+{
+	SILENT = 3, UNCLAIMING = 4, OVERSTAYING = 5
+};
 
 /* One of those that all clients know; now and then a second client is to join it as well. */
 static void
@@ -203,7 +246,11 @@ join_somehow(Client *client, int queue)
 static void
 look_somehow(Client *client, int session)
 {
-	switch (between(client, 0, 5))
+	int			r = between(client, 0, 5);
+
+	if (is_one_of(client, session, SILENT) && (r <= 1 || r == 3))
+		r = 2;
+	switch (r)
 	{
 		case 0:
 		case 1:
@@ -238,6 +285,33 @@ end_somehow(Client *client, int session, bool waiting)
 				  "SELECT " STORM_PLACE " FROM vqueue.remove($1, 'for the storm')");
 }
 
+/* Somebody who was called. */
+static void
+answer_call(Client *client, int session)
+{
+	if (is_one_of(client, session, UNCLAIMING) && !chance(client, 0.05))
+		look_somehow(client, session);
+	else if (chance(client, 0.05))
+		end_somehow(client, session, true);
+	else
+		ask_about(client, V_CLAIM, session, "SELECT " STORM_PLACE " FROM vqueue.claim($1)");
+}
+
+/* Somebody who is inside. */
+static void
+stay_or_go(Client *client, int session)
+{
+	Kind		kind = storm_kind(client->storm->options, client->storm->book->sessions[session].queue);
+	bool		stays = kind == CALLING || kind == CLOCKED;
+
+	if (stays && is_one_of(client, session, OVERSTAYING) && !chance(client, 0.03))
+		look_somehow(client, session);
+	else if (stays && chance(client, 0.2))
+		ask_about(client, V_EXTEND, session, "SELECT " STORM_PLACE " FROM vqueue.extend($1)");
+	else
+		end_somehow(client, session, false);
+}
+
 /* A session that the open transaction has joined, or -1. */
 static int
 choose_own(Client *client)
@@ -255,8 +329,10 @@ work_on_own(Client *client, int session)
 {
 	int			r = between(client, 0, 99);
 
-	if (r < 40)
+	if (r < 35)
 		look_somehow(client, session);
+	else if (r < 45)
+		ask_about(client, V_CLAIM, session, "SELECT " STORM_PLACE " FROM vqueue.claim($1)");
 	else if (r < 60)
 		ask_to_move(client, session);
 	else
@@ -271,7 +347,9 @@ client_work(Client *client)
 	Book	   *book = client->storm->book;
 	int			queue = between(client, 0, book->n_queues - 1);
 	int			waiting = book_choose(book, queue, BELIEVED_WAITING, &client->random);
+	int			ready = book_choose(book, queue, BELIEVED_READY, &client->random);
 	int			serving = book_choose(book, queue, BELIEVED_SERVING, &client->random);
+	int			timed_out = book_choose(book, queue, BELIEVED_TIMED_OUT, &client->random);
 	int			in_line = book->queues[queue].live[BELIEVED_WAITING].n;
 	int			joining = in_line < SHORT_LINE ? 45 : in_line < LONG_LINE ? 25 : 3;
 	int			r = between(client, 0, 99);
@@ -280,12 +358,18 @@ client_work(Client *client)
 		work_on_own(client, own);
 	else if (r < joining || client->storm->twins > 0 || (waiting < 0 && serving < 0))
 		join_somehow(client, queue);
+	else if (r % 3 == 0 && ready >= 0)
+		answer_call(client, ready);
+	else if (r % 10 == 1 && timed_out >= 0)
+		ask_to_readmit(client, timed_out);
 	else if (r < 55 && serving >= 0)
-		end_somehow(client, serving, false);
+		stay_or_go(client, serving);
 	else if (r < 61 && waiting >= 0)
 		end_somehow(client, waiting, true);
-	else if (r < 67 && waiting >= 0)
+	else if (r < 64 && waiting >= 0)
 		ask_to_move(client, waiting);
+	else if (r < 67 && waiting >= 0)
+		ask_for_priority(client, waiting);
 	else
 		look_somehow(client, waiting >= 0 ? waiting : serving);
 }

@@ -11,6 +11,7 @@
 
 #include "checks_time.h"
 #include "laws_moving.h"
+#include "laws_ways.h"
 #include "laws_sessions.h"
 #include "laws_time.h"
 
@@ -62,12 +63,103 @@ index_touches(Case *it, const Book *book)
 	qsort(it->touches, book->n_touches, sizeof(int), by_touched);
 }
 
+static void
+add_visit(Visits *visits, const Visit *visit)
+{
+	visits->list = grow(visits->list, visits->n, &visits->room, sizeof(Visit));
+	visits->list[visits->n++] = *visit;
+}
+
+/* A row's visit, and before it those that were over when somebody readmitted it. */
+static void
+add_visits(Case *it, Visits *visits, int session, const Row *row)
+{
+	Visit		visit = {session, row, NEVER, row->joined_at, NEVER};
+
+	if (session < 0)
+	{
+		add_visit(visits, &visit);
+		return;
+	}
+	it->first_visit[session] = visits->n;
+	visit.from = it->book->sessions[session].known_at;
+	for (int t = it->first_touch[session]; t < it->first_touch[session + 1]; t++)
+	{
+		const Touch *touch = &it->book->touches[it->touches[t]];
+
+		if (touch->verb != V_READMIT || touch->deed.outcome == ROLLED_BACK)
+			continue;
+		if (touch->deed.answered_at != 0 && !touch->changed)
+			continue;
+		if (touch->deed.outcome != COMMITTED || touch->deed.answered_at == 0)
+		{
+			it->patchy[session] = true;
+			continue;
+		}
+		visit.row = &touch->past;
+		visit.revived_at = deed_end(&touch->deed);
+		add_visit(visits, &visit);
+		visit.row = row;
+		visit.from = visit.revived_at;
+		visit.begun_at = touch->deed.asked_at;
+		visit.revived_at = NEVER;
+	}
+	add_visit(visits, &visit);
+}
+
+static void
+index_visits(Case *it, const Book *book)
+{
+	it->visits = get_memory(book->n_queues * sizeof(Visits));
+	it->first_visit = get_memory(book->n_sessions * sizeof(int));
+	it->patchy = get_memory(book->n_sessions * sizeof(bool));
+	for (int s = 0; s < book->n_sessions; s++)
+		it->first_visit[s] = -1;
+	for (int q = 0; q < book->n_queues; q++)
+		for (int r = 0; r < book->queues[q].n_rows; r++)
+		{
+			const Row  *row = &book->queues[q].rows[r];
+			int			session = idmap_find(book->by_id, &row->id);
+
+			if (session >= 0 && book->sessions[session].queue != q)
+				session = -1;
+			add_visits(it, &it->visits[q], session, row);
+		}
+}
+
+const Visit *
+case_visits(const Case *it, int session, int *n)
+{
+	const Visits *visits = &it->visits[it->book->sessions[session].queue];
+	int			first = it->first_visit[session];
+
+	*n = 0;
+	if (first < 0)
+		return NULL;
+	while (first + *n < visits->n && visits->list[first + *n].session == session)
+		(*n)++;
+	return &visits->list[first];
+}
+
+Row *
+case_visit_rows(const Case *it, int queue, int *n)
+{
+	const Visits *visits = &it->visits[queue];
+	Row		   *rows = get_memory(visits->n * sizeof(Row));
+
+	for (int v = 0; v < visits->n; v++)
+		rows[v] = *visits->list[v].row;
+	*n = visits->n;
+	return rows;
+}
+
 void
 case_open(Case *it, const Book *book)
 {
 	it->book = book;
 	index_rows(it, book);
 	index_touches(it, book);
+	index_visits(it, book);
 }
 
 void
@@ -76,6 +168,11 @@ case_close(Case *it)
 	free(it->rows);
 	free(it->first_touch);
 	free(it->touches);
+	for (int q = 0; q < it->book->n_queues; q++)
+		free(it->visits[q].list);
+	free(it->visits);
+	free(it->first_visit);
+	free(it->patchy);
 }
 
 const Row *
@@ -96,23 +193,32 @@ tell_deed(const Deed *deed, const char *what, const char *how)
 		   outcomes[deed->outcome], deed->lost ? ", lost" : "");
 }
 
+static void
+tell_row(const Row *row)
+{
+	printf("#   row: %s, lane %s, joined %lld, called %lld, served %lld, extended %lld, left %lld\n",
+		   status_names[row->status], lane_names[row->lane], (long long) row->joined_at,
+		   (long long) row->ready_at, (long long) row->served_at, (long long) row->extended_at,
+		   (long long) row->left_at);
+}
+
 void
 case_tell(const Case *it, int session)
 {
 	const Book *book = it->book;
 	const Session *of = &book->sessions[session];
-	const Row  *row = case_row(it, session);
 	char		id[UUID_TEXT];
+	int			n_visits;
+	const Visit *visits;
 
 	if (it->silent)
 		return;
 	printf("# session %s of %s, lane %s, ticket %lld, known at %lld, seen inside at %lld\n",
 		   uuid_print(&of->id, id), book->queues[of->queue].name, lane_names[of->lane],
 		   (long long) of->ticket, (long long) of->known_at, (long long) of->seen_serving_at);
-	if (row != NULL)
-		printf("#   row: %s, lane %s, joined %lld, served %lld, left %lld\n", status_names[row->status],
-			   lane_names[row->lane], (long long) row->joined_at, (long long) row->served_at,
-			   (long long) row->left_at);
+	visits = case_visits(it, session, &n_visits);
+	for (int v = 0; v < n_visits; v++)
+		tell_row(visits[v].row);
 	printf("#   %d released events, the last at %lld; %d ended events, the last at %lld\n",
 		   of->released_events, (long long) of->released_heard_at, of->ended_events,
 		   (long long) of->ended_heard_at);
@@ -124,7 +230,7 @@ case_tell(const Case *it, int session)
 		const Touch *touch = &book->touches[it->touches[t]];
 
 		tell_deed(&touch->deed, verb_names[touch->verb],
-				  touch->verb != V_MOVE ? status_names[touch->status] :
+				  !verb_moves(touch->verb) ? status_names[touch->status] :
 				  touch->changed ? lane_names[touch->lane] : "nothing");
 	}
 }
@@ -142,24 +248,25 @@ typedef struct Heard
 } Heard;
 
 /*
- * One session's events of one kind; at is the time of what they tell, 0 if it did
- * not happen.  False if something is amiss.
+ * One session's events of one kind; of what they tell so many happened, from one
+ * time to another.  False if something is amiss.
  */
 static bool
-count_heard(const Book *book, Heard *heard, const Session *session, int events, int64_t at)
+count_heard(const Book *book, Heard *heard, const Session *session, int events, int happened,
+			int64_t from, int64_t to)
 {
-	int64_t		seen = session->seen_serving_at > at ? session->seen_serving_at : at;
+	int64_t		seen = session->seen_serving_at > to ? session->seen_serving_at : to;
 
 	if (session->known_at != NEVER && session->known_at > seen)
 		seen = session->known_at;
-	heard->due += at != 0;
-	if (events == (at != 0))
+	heard->due += happened;
+	if (events == happened)
 		return true;
-	if (events > 1)
+	if (events > happened && happened > 0)
 		heard->repeated++;
-	else if (events == 1)
+	else if (events > happened)
 		heard->untrue++;
-	else if (!spans_touch(&book->away, at, seen + EVENT_PATIENCE))
+	else if (!spans_touch(&book->away, from, seen + EVENT_PATIENCE))
 		heard->missing++;
 	else
 	{
@@ -167,6 +274,79 @@ count_heard(const Book *book, Heard *heard, const Session *session, int events, 
 		return true;
 	}
 	return false;
+}
+
+/* What happened to a session in all its visits that is to be told. */
+typedef struct Told
+{
+	int			releases;
+	int			ends;
+	int64_t		first_release;
+	int64_t		last_release;
+	int64_t		first_end;
+	int64_t		last_end;
+} Told;
+
+static Told
+to_be_told(const Case *it, int session)
+{
+	Told		told = {0};
+	int			n;
+	const Visit *visits = case_visits(it, session, &n);
+
+	for (int v = 0; v < n; v++)
+	{
+		int64_t		let_in_at = row_let_in_at(visits[v].row);
+		int64_t		left_at = visits[v].row->left_at;
+
+		if (let_in_at != 0)
+		{
+			told.first_release = told.releases++ == 0 ? let_in_at : told.first_release;
+			told.last_release = let_in_at;
+		}
+		if (left_at != 0)
+		{
+			told.first_end = told.ends++ == 0 ? left_at : told.first_end;
+			told.last_end = left_at;
+		}
+	}
+	return told;
+}
+
+static bool
+was_heard(const Book *book, int events, int happened, int64_t from, int64_t to)
+{
+	return events >= happened || spans_touch(&book->away, from, to + EVENT_PATIENCE);
+}
+
+bool
+laws_all_heard(const Book *book)
+{
+	Case		it = {0};
+	bool		all = true;
+
+	case_open(&it, book);
+	for (int s = 0; s < book->n_sessions && all; s++)
+	{
+		const Session *session = &book->sessions[s];
+		Told		told = to_be_told(&it, s);
+
+		all = it.patchy[s] ||
+			(was_heard(book, session->released_events, told.releases, told.first_release, told.last_release) &&
+			 was_heard(book, session->ended_events, told.ends, told.first_end, told.last_end));
+	}
+	for (int q = 0; q < book->n_queues && all; q++)
+		for (int v = 0; v < it.visits[q].n && all; v++)
+		{
+			const Visit *visit = &it.visits[q].list[v];
+			int64_t		at = row_let_in_at(visit->row);
+
+			all = visit->session >= 0 ||
+				(was_heard(book, 0, at != 0, at, at) &&
+				 was_heard(book, 0, visit->row->left_at != 0, visit->row->left_at, visit->row->left_at));
+		}
+	case_close(&it);
+	return all;
 }
 
 static void
@@ -183,22 +363,28 @@ law_events(const Case *it, Verdict *verdict)
 	{
 		const Session *session = &book->sessions[s];
 		const Row  *row = case_row(it, s);
+		Told		due = to_be_told(it, s);
 		bool		right;
 
-		right = count_heard(book, &released, session, session->released_events, row ? row->served_at : 0);
-		right &= count_heard(book, &ended, session, session->ended_events, row ? row->left_at : 0);
+		if (it->patchy[s])
+			continue;
+		right = count_heard(book, &released, session, session->released_events, due.releases,
+							due.first_release, due.last_release);
+		right &= count_heard(book, &ended, session, session->ended_events, due.ends,
+							 due.first_end, due.last_end);
 		if (!right && told++ < 2)
 			case_tell(it, s);
 		differing += session->event_differs ||
-			(row && session->ended_events > 0 && session->ended_event_status != row->status);
+			(row && row->left_at != 0 && session->ended_events == due.ends &&
+			 session->ended_event_status != row->status);
 	}
 	for (int q = 0; q < book->n_queues; q++)
 		for (int r = 0; r < book->queues[q].n_rows; r++)
 		{
 			const Row  *row = &book->queues[q].rows[r];
 
-			if (idmap_find(book->by_id, &row->id) < 0 && row->served_at != 0 &&
-				!spans_touch(&book->away, row->served_at, row->served_at + EVENT_PATIENCE))
+			if (idmap_find(book->by_id, &row->id) < 0 && row_let_in_at(row) != 0 &&
+				!spans_touch(&book->away, row_let_in_at(row), row_let_in_at(row) + EVENT_PATIENCE))
 				unheard++;
 		}
 	verdict_say(verdict, released.missing + released.repeated + released.untrue + ended.missing +
@@ -251,6 +437,13 @@ static const Law laws[] = {
 	{"I8", "memory equals tables", law_memory},
 	{"I9", "liveness: with a slot, a token and somebody waiting one comes in within a second",
 	law_liveness},
+	{"I10", "timeouts: nobody is ended before time, nor lives on long after it", law_timeouts},
+	{"I11", "claims: who is called comes in by claiming alone, and is called where claims are wanted",
+	law_claims},
+	{"I12", "turns: each lane in which somebody stands has its share by weight", law_turns},
+	{"I13", "doors: nobody joins where joins are refused, nor is refused elsewhere; passthrough keeps nobody waiting",
+	law_doors},
+	{"I14", "the clock: a queue changes at its moment, not before and not late", law_clock},
 	{"answers", "every statement was answered, or refused for a reason", law_answers},
 };
 

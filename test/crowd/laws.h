@@ -15,6 +15,27 @@
 /* How long after a release was seen its event may be on its way. */
 #define EVENT_PATIENCE (15 * SECOND)
 
+/*
+ * A session's way through its queue.  There is one more after each time that it was
+ * readmitted; the row is what was there before, as the readmission answered, or
+ * in the end what is in the table.
+ */
+typedef struct Visit
+{
+	int			session;		/* -1: the book does not know it */
+	const Row  *row;
+	int64_t		from;			/* since when it surely stood, unless it was let in before; NEVER: not known */
+	int64_t		begun_at;		/* the earliest time at which it may have begun */
+	int64_t		revived_at;		/* by when it surely was over, being readmitted; NEVER: it was not */
+} Visit;
+
+typedef struct Visits
+{
+	Visit	   *list;			/* a session's stand together, in their order */
+	int			n;
+	int			room;
+} Visits;
+
 /* The book, with what the laws look up in it. */
 typedef struct Case
 {
@@ -26,6 +47,9 @@ typedef struct Case
 	int		   *rows;			/* of each session: its row in its queue, or -1 */
 	int		   *first_touch;	/* touches of session s: touches[first_touch[s]] up to the next's */
 	int		   *touches;		/* by session, then in the order of asking */
+	Visits	   *visits;			/* of each queue */
+	int		   *first_visit;	/* of each session in its queue; -1: none */
+	bool	   *patchy;			/* of each session: it may have been readmitted without our knowing */
 } Case;
 
 extern void case_open(Case *it, const Book *book);
@@ -34,8 +58,17 @@ extern void case_close(Case *it);
 /* The row of a session, or NULL. */
 extern const Row *case_row(const Case *it, int session);
 
+/* The visits of a session: the first, and how many. */
+extern const Visit *case_visits(const Case *it, int session, int *n);
+
+/* The rows of all visits of a queue. */
+extern Row *case_visit_rows(const Case *it, int queue, int *n);
+
 /* Print all that is known of a session, for whoever has to find out what went wrong. */
 extern void case_tell(const Case *it, int session);
+
+/* Whether every release and end that is known to have been has been told, or could not be heard. */
+extern bool laws_all_heard(const Book *book);
 
 extern int	laws_count(void);
 extern const char *law_name(int law);

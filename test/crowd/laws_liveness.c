@@ -52,19 +52,28 @@ by_happening(const void *a, const void *b)
 	return compare_numbers(((const Happening *) a)->at, ((const Happening *) b)->at);
 }
 
-/* By when the slot of a session surely was free again; NEVER if it has not ended. */
+/* By when the slot of a visit surely was free again; NEVER if it has not ended. */
 static int64_t
-freed_at(const Case *it, int session, const Row *row)
+freed_at(const Case *it, const Visit *visit)
 {
-	int64_t		freed = NEVER;
+	int			session = visit->session;
+	const Row  *row = visit->row;
+	const Session *of = &it->book->sessions[session];
+	int64_t		freed = visit->revived_at;
 
 	if (row->left_at == 0)
 		return NEVER;
+	if (freed != NEVER)
+		return freed;
+	/* That a timeout has ended it is told once it has. */
+	if (row->status == of->ended_event_status && of->ended_heard_at >= row->left_at)
+		freed = of->ended_heard_at;
 	for (int t = it->first_touch[session]; t < it->first_touch[session + 1]; t++)
 	{
 		const Touch *touch = &it->book->touches[it->touches[t]];
 
-		if (touch->verb != V_MOVE && touch->deed.outcome == COMMITTED && deed_end(&touch->deed) < freed)
+		if (verb_ends(touch->verb) && touch->deed.outcome == COMMITTED &&
+			deed_end(&touch->deed) >= row->left_at && deed_end(&touch->deed) < freed)
 			freed = deed_end(&touch->deed);
 	}
 	return freed != NEVER ? freed : row->left_at + LINGERING;
@@ -76,22 +85,23 @@ add_slots(const Case *it, int queue, Course *course)
 {
 	const Book *book = it->book;
 
-	for (int s = 0; s < book->n_sessions; s++)
+	for (int v = 0; v < it->visits[queue].n; v++)
 	{
-		const Row  *row = book->sessions[s].queue == queue ? case_row(it, s) : NULL;
+		const Visit *visit = &it->visits[queue].list[v];
+		int64_t		at = row_let_in_at(visit->row);
 
-		if (row == NULL || row->served_at == 0)
+		if (at == 0 || visit->session < 0)
 			continue;
-		happen(course, row->served_at, CAME_IN, 1);
-		happen(course, row->served_at, HELD, 1);
-		happen(course, freed_at(it, s, row), HELD, -1);
+		happen(course, at, CAME_IN, 1);
+		happen(course, at, HELD, 1);
+		happen(course, freed_at(it, visit), HELD, -1);
 	}
 	for (int j = 0; j < book->n_joins; j++)
 	{
 		const Join *join = &book->joins[j];
 
 		if (join->queue != queue || join->deed.outcome == COMMITTED ||
-			(join->session >= 0 && join->status != SERVING))
+			(join->session >= 0 && join->status != SERVING && join->status != READY))
 			continue;
 		happen(course, join->deed.asked_at, HELD, 1);
 		happen(course, deed_end(&join->deed), HELD, -1);
@@ -127,6 +137,7 @@ get_course(const Case *it, int queue)
 	add_slots(it, queue, &course);
 	add_settings(&of->limits, &course);
 	add_settings(&of->states, &course);
+	add_settings(&of->methods, &course);
 	for (int i = 0; i < stalled->n; i++)
 	{
 		happen(&course, stalled->list[i].from, EXCUSED, 1);
@@ -145,12 +156,13 @@ typedef struct Surely
 	int64_t		cap;
 	int64_t		token;			/* time that one takes */
 	bool		open;
+	bool		passes;			/* past the cap */
 } Surely;
 
 static Surely
 surely_after(const BookQueue *queue, int64_t at)
 {
-	Surely		surely = {NEVER, 0, true};
+	Surely		surely = {NEVER, 0, true, queue->methods.n > 0};
 
 	for (int i = 0; i < queue->limits.n; i++)
 	{
@@ -167,6 +179,10 @@ surely_after(const BookQueue *queue, int64_t at)
 		if (queue->states.list[i].from <= at && queue->states.list[i].to > at &&
 			!queue->states.list[i].open)
 			surely.open = false;
+	for (int i = 0; i < queue->methods.n; i++)
+		if (queue->methods.list[i].from <= at && queue->methods.list[i].to > at &&
+			!queue->methods.list[i].passes)
+			surely.passes = false;
 	return surely;
 }
 
@@ -198,7 +214,8 @@ look_at_stretches(const BookQueue *queue, const Course *course, Waits *waits)
 		excuses += it->what == EXCUSED ? it->by : 0;
 		if (it->what == SET)
 			surely = surely_after(queue, it->at);
-		could = standing > 0 && excuses == 0 && surely.open && held < surely.cap;
+		could = standing > 0 && excuses == 0 && surely.open &&
+			(held < surely.cap || surely.passes);
 		if (since != NEVER && (!could || it->what == CAME_IN))
 		{
 			int64_t		wait = it->at - since;

@@ -47,9 +47,11 @@ collect_entries(const Book *book)
 	{
 		const Touch *touch = &book->touches[t];
 
-		if (touch->verb == V_MOVE)
-			add_entry(&entries[book->sessions[touch->session].queue * LANES], touch->lane, true,
-					  &touch->deed);
+		/* Who is readmitted comes to stand ahead of those who joined later, in a lane that may not be known. */
+		if (verb_moves(touch->verb) || touch->verb == V_READMIT)
+			add_entry(&entries[book->sessions[touch->session].queue * LANES],
+					  verb_moves(touch->verb) ? touch->lane :
+					  touch->deed.answered_at != 0 ? touch->past.lane : VIP, true, &touch->deed);
 	}
 	for (int i = 0; i < book->n_queues * LANES; i++)
 	{
@@ -95,7 +97,10 @@ count_entries(const Entries *entries, int64_t from, int64_t to)
 	return count_below(&entries->begins, to + 1) - count_below(&entries->ends, from);
 }
 
-/* The lowest lane that a session may have been in between two times; -1 if it may have been moving. */
+/*
+ * The lowest lane that a session may have been in between two times; -1 if it may have
+ * been moving, or have come back.
+ */
 static int
 lowest_lane(const Case *it, int session, int64_t from, int64_t to)
 {
@@ -105,11 +110,11 @@ lowest_lane(const Case *it, int session, int64_t from, int64_t to)
 	{
 		const Touch *touch = &it->book->touches[it->touches[t]];
 
-		if (touch->verb != V_MOVE)
+		if (!verb_moves(touch->verb) && touch->verb != V_READMIT)
 			continue;
 		if (touch->deed.asked_at <= to && deed_end(&touch->deed) >= from)
 			return -1;
-		if ((int) touch->lane > lane && touch->deed.outcome != ROLLED_BACK)
+		if (verb_moves(touch->verb) && (int) touch->lane > lane && touch->deed.outcome != ROLLED_BACK)
 			lane = touch->lane;
 	}
 	return lane;
@@ -128,6 +133,19 @@ by_session(const void *a, const void *b)
 	return compare_numbers(x->asked_at, y->asked_at);
 }
 
+static bool
+was_readmitted(const Case *it, int session, int64_t from, int64_t to)
+{
+	for (int t = it->first_touch[session]; t < it->first_touch[session + 1]; t++)
+	{
+		const Touch *touch = &it->book->touches[it->touches[t]];
+
+		if (touch->verb == V_READMIT && touch->deed.asked_at <= to && deed_end(&touch->deed) >= from)
+			return true;
+	}
+	return false;
+}
+
 /* Whether the later answer is more than the earlier one allows. */
 static bool
 grew(const Case *it, const Entries *entries, const Reading *early, const Reading *late)
@@ -137,9 +155,14 @@ grew(const Case *it, const Entries *entries, const Reading *early, const Reading
 
 	if (late->position <= early->position)
 		return false;
-	if (early->position == 0)
-		return true;
 	lane = lowest_lane(it, early->session, early->asked_at, late->answered_at);
+	if (early->position == 0)
+		return !was_readmitted(it, early->session, early->asked_at, late->answered_at);
+
+	/* In turns by weight others may come to stand ahead without anybody's doing. */
+	if (settings_any(&it->book->queues[session->queue].turns, early->asked_at, late->answered_at,
+					 setting_is_weighted))
+		return false;
 	return lane >= 0 && late->position - early->position >
 		count_entries(&entries[session->queue * LANES + lane], early->asked_at, late->answered_at);
 }

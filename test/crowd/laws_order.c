@@ -27,20 +27,43 @@ typedef struct StandList
 	int			room;
 } StandList;
 
-static void
-add_stand(StandList *stands, int session, const Row *row, int64_t from, int64_t to, Lane lane)
+/* Whether a session that somebody found ended was readmitted later on. */
+static bool
+may_come_again(const Case *it, int session, int touch)
 {
-	Stand		stand = {from, to, to, line_key(lane, row->ticket), session};
+	for (int t = touch + 1; t < it->first_touch[session + 1]; t++)
+		if (it->book->touches[it->touches[t]].verb == V_READMIT)
+			return true;
+	return false;
+}
 
-	if (row->served_at != 0 && row->served_at < to)
+/* As much of a time as one of the session's visits was waiting for. */
+static void
+add_stand(const Case *it, StandList *stands, int session, int64_t from, int64_t to, Lane lane)
+{
+	int			n;
+	const Visit *visits = case_visits(it, session, &n);
+
+	for (int v = 0; v < n; v++)
 	{
-		stand.to = row->served_at;
-		stand.seen_to = NEVER;
+		const Row  *row = visits[v].row;
+		int64_t		let_in_at = row_let_in_at(row);
+		Stand		stand = {from, to, to, line_key(lane, row->ticket), session};
+
+		if (visits[v].from > stand.from)
+			stand.from = visits[v].from;
+		if (let_in_at != 0 && let_in_at < to)
+		{
+			stand.to = let_in_at;
+			stand.seen_to = NEVER;
+		}
+		else if (let_in_at == 0 && row->left_at != 0 && row->left_at < to)
+			stand.to = stand.seen_to = row->left_at;
+		if (stand.from >= stand.to)
+			continue;
+		stands->list = grow(stands->list, stands->n, &stands->room, sizeof(Stand));
+		stands->list[stands->n++] = stand;
 	}
-	if (stand.from >= stand.to)
-		return;
-	stands->list = grow(stands->list, stands->n, &stands->room, sizeof(Stand));
-	stands->list[stands->n++] = stand;
 }
 
 /* From when a committed join was known to when somebody set about to end it, but for moves. */
@@ -48,32 +71,33 @@ static void
 add_stands(const Case *it, int session, StandList *stands)
 {
 	const Session *of = &it->book->sessions[session];
-	const Row  *row = case_row(it, session);
 	int64_t		from = of->known_at;
 	Lane		lane = of->lane;
 	int64_t		last_move = 0;
 
-	if (row == NULL || of->known_at == NEVER)
+	if (of->known_at == NEVER)
 		return;
 	for (int t = it->first_touch[session]; t < it->first_touch[session + 1]; t++)
 	{
 		const Touch *touch = &it->book->touches[it->touches[t]];
 		const Deed *deed = &touch->deed;
 
-		add_stand(stands, session, row, from, deed->asked_at, lane);
-		if (deed->outcome == UNKNOWN || deed->outcome == OPEN ||
-			(deed->outcome == COMMITTED && touch->verb != V_MOVE))
+		if (from < deed->asked_at)
+			add_stand(it, stands, session, from, deed->asked_at, lane);
+		if (deed->outcome == UNKNOWN || deed->outcome == OPEN)
+			return;
+		if (deed->outcome == COMMITTED && verb_ends(touch->verb) && !may_come_again(it, session, t))
 			return;
 		if (deed_end(deed) + STEP > from)
 			from = deed_end(deed) + STEP;
-		if (deed->outcome != COMMITTED || !touch->changed)
+		if (deed->outcome != COMMITTED || !touch->changed || !verb_moves(touch->verb))
 			continue;
 		if (deed->asked_at < last_move)
 			return;				/* two moves at a time: either may have been the last */
 		last_move = deed_end(deed);
 		lane = touch->lane;
 	}
-	add_stand(stands, session, row, from, NEVER, lane);
+	add_stand(it, stands, session, from, NEVER, lane);
 }
 
 Stand *
@@ -106,6 +130,13 @@ typedef struct Entrances
 	Highest    *highest;
 } Entrances;
 
+/* All entrances into a queue that go by strict priority, and those from each lane alone. */
+typedef struct Doorway
+{
+	Entrances	strict;
+	Entrances	lanes[LANES];
+} Doorway;
+
 static int
 by_entrance(const void *a, const void *b)
 {
@@ -120,37 +151,68 @@ may_have_moved(const Case *it, int session, int64_t from, int64_t to)
 	{
 		const Touch *touch = &it->book->touches[it->touches[t]];
 
-		if (touch->verb == V_MOVE && touch->deed.asked_at <= to && deed_end(&touch->deed) >= from)
+		if (verb_moves(touch->verb) && touch->deed.asked_at <= to && deed_end(&touch->deed) >= from)
 			return true;
 	}
 	return false;
 }
 
-static Entrances
-get_entrances(const Case *it, int queue)
+static void
+add_entrance(Entrances *entrances, const Entrance *entrance, int room)
 {
-	Entrances	entrances = {.list = get_memory(it->book->n_sessions * sizeof(Entrance))};
+	if (entrances->list == NULL)
+		entrances->list = get_memory(room * sizeof(Entrance));
+	entrances->list[entrances->n++] = *entrance;
+}
 
-	for (int s = 0; s < it->book->n_sessions; s++)
+static void
+sort_entrances(Entrances *entrances)
+{
+	if (entrances->n > 0)
+		qsort(entrances->list, entrances->n, sizeof(Entrance), by_entrance);
+	entrances->highest = highest_make(entrances->n);
+	for (int i = 0; i < entrances->n; i++)
+		highest_add(entrances->highest, entrances->list[i].at, entrances->list[i].key);
+}
+
+/* When the crowd first knew that a visit had been let in; NEVER if that may have been another one. */
+static int64_t
+seen_inside_at(const Case *it, const Visit *visit)
+{
+	int			n;
+
+	(void) case_visits(it, visit->session, &n);
+	if (n > 1 || it->patchy[visit->session] || it->book->sessions[visit->session].seen_serving_at == 0)
+		return NEVER;
+	return it->book->sessions[visit->session].seen_serving_at;
+}
+
+static Doorway
+get_doorway(const Case *it, int queue)
+{
+	const BookQueue *of = &it->book->queues[queue];
+	const Visits *visits = &it->visits[queue];
+	Doorway		doorway = {0};
+
+	for (int v = 0; v < visits->n; v++)
 	{
-		const Session *session = &it->book->sessions[s];
-		const Row  *row = session->queue == queue ? case_row(it, s) : NULL;
-		Entrance   *entrance = &entrances.list[entrances.n];
+		const Row  *row = visits->list[v].row;
+		int64_t		at = row_let_in_at(row);
+		Entrance	entrance = {at, NEVER, line_key(row->lane, row->ticket), visits->list[v].session};
 
-		if (row == NULL || row->served_at == 0)
+		if (at == 0 || entrance.session < 0 || queue_may_pass(of, at, at))
 			continue;
-		entrance->at = row->served_at;
-		entrance->session = s;
-		entrance->seen_at = session->seen_serving_at != 0 ? session->seen_serving_at : NEVER;
-		entrance->key = line_key(row->lane, row->ticket);
-		if (!may_have_moved(it, s, entrance->at, entrance->seen_at))
-			entrances.n++;
+		entrance.seen_at = seen_inside_at(it, &visits->list[v]);
+		if (may_have_moved(it, entrance.session, at, entrance.seen_at))
+			continue;
+		add_entrance(&doorway.lanes[row->lane], &entrance, visits->n);
+		if (!settings_any(&of->turns, at, at, setting_is_weighted))
+			add_entrance(&doorway.strict, &entrance, visits->n);
 	}
-	qsort(entrances.list, entrances.n, sizeof(Entrance), by_entrance);
-	entrances.highest = highest_make(entrances.n);
-	for (int i = 0; i < entrances.n; i++)
-		highest_add(entrances.highest, entrances.list[i].at, entrances.list[i].key);
-	return entrances;
+	sort_entrances(&doorway.strict);
+	for (int lane = 0; lane < LANES; lane++)
+		sort_entrances(&doorway.lanes[lane]);
+	return doorway;
 }
 
 static void
@@ -158,6 +220,14 @@ free_entrances(Entrances *entrances)
 {
 	highest_free(entrances->highest);
 	free(entrances->list);
+}
+
+static void
+free_doorway(Doorway *doorway)
+{
+	free_entrances(&doorway->strict);
+	for (int lane = 0; lane < LANES; lane++)
+		free_entrances(&doorway->lanes[lane]);
 }
 
 /* Somebody who came in from further behind while this one surely stood there; or NULL. */
@@ -176,6 +246,15 @@ find_passer(const Entrances *entrances, const Stand *stand)
 	return NULL;
 }
 
+/* The same by strict priority, or else within the lane. */
+static const Entrance *
+find_passer_of(const Doorway *doorway, const Stand *stand)
+{
+	const Entrance *passer = find_passer(&doorway->strict, stand);
+
+	return passer != NULL ? passer : find_passer(&doorway->lanes[stand->key >> 61], stand);
+}
+
 void
 law_order(const Case *it, Verdict *verdict)
 {
@@ -187,13 +266,14 @@ law_order(const Case *it, Verdict *verdict)
 	{
 		int			n;
 		Stand	   *stands = stands_of(it, q, &n);
-		Entrances	entrances = get_entrances(it, q);
+		Doorway		doorway = get_doorway(it, q);
 
 		stood += n;
-		entered += entrances.n;
+		for (int lane = 0; lane < LANES; lane++)
+			entered += doorway.lanes[lane].n;
 		for (int i = 0; i < n; i++)
 		{
-			const Entrance *passer = find_passer(&entrances, &stands[i]);
+			const Entrance *passer = find_passer_of(&doorway, &stands[i]);
 
 			if (passer == NULL)
 				continue;
@@ -202,7 +282,7 @@ law_order(const Case *it, Verdict *verdict)
 			case_tell(it, stands[i].session);
 			case_tell(it, passer->session);
 		}
-		free_entrances(&entrances);
+		free_doorway(&doorway);
 		free(stands);
 	}
 	verdict_say(verdict, passed == 0, "%d came in while %d times somebody surely stood; %d passed by",

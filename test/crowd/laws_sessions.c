@@ -100,7 +100,7 @@ lane_of(const Case *it, int session)
 	{
 		const Touch *touch = &it->book->touches[it->touches[t]];
 
-		if (touch->verb != V_MOVE || touch->deed.outcome == ROLLED_BACK ||
+		if (!verb_moves(touch->verb) || touch->deed.outcome == ROLLED_BACK ||
 			(touch->deed.outcome == COMMITTED && !touch->changed))
 			continue;
 		lane = touch->lane;
@@ -123,15 +123,28 @@ status_as_answered(const Case *it, int session, const Row *row)
 	bool		explained = status_is_live(row->status);
 	bool		unsure = false;
 	bool		otherwise = false;
-	int64_t		served_at = it->book->sessions[session].served_at;
+	int64_t		began = 0;
+	int64_t		known = 0;
+	int			n;
+	const Visit *visits = case_visits(it, session, &n);
 
+	/* Only what was answered since it was readmitted counts. */
+	if (it->patchy[session])
+		return true;
+	if (n > 1)
+	{
+		began = visits[n - 1].begun_at;
+		known = visits[n - 1].from;
+	}
+	/* Whether that was in time is another law's. */
+	explained |= row->status == ABANDONED || row->status == NO_SHOW || row->status == EXPIRED;
 	for (int t = it->first_touch[session]; t < it->first_touch[session + 1]; t++)
 	{
 		const Touch *touch = &it->book->touches[it->touches[t]];
 
-		if (touch->verb == V_MOVE || touch->deed.outcome == ROLLED_BACK)
+		if (!verb_ends(touch->verb) || touch->deed.outcome == ROLLED_BACK || deed_end(&touch->deed) < began)
 			continue;
-		if (touch->deed.outcome == UNKNOWN)
+		if (touch->deed.outcome == UNKNOWN || touch->deed.asked_at < known)
 		{
 			unsure = true;
 			explained |= status_after(touch->verb) == row->status;
@@ -144,7 +157,7 @@ status_as_answered(const Case *it, int session, const Row *row)
 	/* Who found it ended already did so only if that was sure. */
 	if (otherwise && !(unsure && status_is_live(row->status)))
 		return false;
-	return explained && (served_at == 0 || served_at == row->served_at);
+	return explained;
 }
 
 static void
@@ -286,11 +299,19 @@ by_claim(const void *a, const void *b)
 static bool
 surely_lives(const Case *it, int session, const Deed *join)
 {
+	const Row  *row = case_row(it, session);
+
+	/* A timeout may have ended it, more than once if it was readmitted. */
+	if (row != NULL && (row->status == ABANDONED || row->status == NO_SHOW || row->status == EXPIRED) &&
+		row->left_at <= join->answered_at)
+		return false;
 	for (int t = it->first_touch[session]; t < it->first_touch[session + 1]; t++)
 	{
 		const Touch *touch = &it->book->touches[it->touches[t]];
 
-		if (touch->verb != V_MOVE && touch->deed.asked_at <= join->answered_at &&
+		if (touch->verb == V_READMIT)
+			return false;
+		if (verb_ends(touch->verb) && touch->deed.asked_at <= join->answered_at &&
 			(touch->deed.outcome != ROLLED_BACK || deed_end(&touch->deed) >= join->asked_at))
 			return false;
 	}
@@ -355,6 +376,29 @@ count_live_twice(const Book *book)
 	return twice;
 }
 
+/* Answers by which somebody came in at a time at which no visit did. */
+static int
+count_served_otherwise(const Case *it)
+{
+	const Book *book = it->book;
+	int			otherwise = 0;
+
+	for (int i = 0; i < book->n_servings; i++)
+	{
+		int			session = book->servings[i].session;
+		bool		found = false;
+		int			n;
+		const Visit *visits = case_visits(it, session, &n);
+
+		for (int v = 0; v < n; v++)
+			found |= visits[v].row->served_at == book->servings[i].served_at;
+		if (n > 0 && !found && !it->patchy[session] && book->sessions[session].known_at != NEVER &&
+			otherwise++ == 0)
+			case_tell(it, session);
+	}
+	return otherwise;
+}
+
 void
 law_nobody_twice(const Case *it, Verdict *verdict)
 {
@@ -363,10 +407,8 @@ law_nobody_twice(const Case *it, Verdict *verdict)
 	int			tickets_twice = count_tickets_twice(it->book, &tickets);
 	int			second = count_second_sessions(it, &again);
 	int			live = count_live_twice(it->book);
-	int			released = 0;
+	int			released = count_served_otherwise(it);
 
-	for (int s = 0; s < it->book->n_sessions; s++)
-		released += it->book->sessions[s].served_twice;
 	verdict_say(verdict, tickets_twice + second + live + released == 0,
 				"%d tickets, %d issued twice; %d joined again, %d with a second session, "
 				"%d times two live ones; %d released twice",

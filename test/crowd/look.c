@@ -110,7 +110,7 @@ counter_go_on(Counter *counter, int64_t now)
 	if (now < counter->next)
 		return counter->next;
 	counter->asked_at = link_ask(counter->link,
-								 "SELECT q.name, count(*) FILTER (WHERE s.status = 'serving'),"
+								 "SELECT q.name, count(*) FILTER (WHERE s.status IN ('ready', 'serving')),"
 								 " count(*) - count(DISTINCT s.user_id)"
 								 " FROM vqueue.user_sessions s JOIN vqueue.queues q ON q.id = s.queue_id"
 								 " WHERE s.left_at IS NULL GROUP BY q.name", 0, NULL);

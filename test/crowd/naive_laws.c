@@ -13,29 +13,37 @@
 
 #define STORMS	40
 
+/* The simple ones know nothing of other ways than the first two queues have, but of calls. */
+#define PLAIN_QUEUES	2
+#define CAPPED_QUEUES	3
+
 /* ---- the simple laws ---- */
 
 static bool
 naive_cap(const Case *it)
 {
-	for (int q = 0; q < it->book->n_queues; q++)
+	bool		holds = true;
+
+	for (int q = 0; q < CAPPED_QUEUES; q++)
 	{
 		const BookQueue *queue = &it->book->queues[q];
+		int			n;
+		Row		   *rows = case_visit_rows(it, q, &n);
 
-		for (int a = 0; a < queue->n_rows; a++)
+		for (int a = 0; a < n; a++)
 		{
-			int64_t		at = queue->rows[a].served_at;
+			int64_t		at = row_let_in_at(&rows[a]);
 			int			inside = 0;
 
-			for (int b = 0; at != 0 && b < queue->n_rows; b++)
-				if (queue->rows[b].served_at != 0 && queue->rows[b].served_at <= at &&
-					(queue->rows[b].left_at == 0 || queue->rows[b].left_at > at))
+			for (int b = 0; at != 0 && b < n; b++)
+				if (row_let_in_at(&rows[b]) != 0 && row_let_in_at(&rows[b]) <= at &&
+					(rows[b].left_at == 0 || rows[b].left_at > at))
 					inside++;
-			if (inside > settings_highest_cap(&queue->limits, at, at))
-				return false;
+			holds &= inside <= settings_highest_cap(&queue->limits, at, at);
 		}
+		free(rows);
 	}
-	return true;
+	return holds;
 }
 
 /* What the rate allowed between two times, step by step from one change to the next. */
@@ -79,7 +87,7 @@ is_paused(const Settings *states, int64_t at)
 static bool
 naive_rate(const Case *it)
 {
-	for (int q = 0; q < it->book->n_queues; q++)
+	for (int q = 0; q < PLAIN_QUEUES; q++)
 	{
 		const BookQueue *queue = &it->book->queues[q];
 
@@ -113,7 +121,7 @@ naive_order(const Case *it)
 {
 	bool		holds = true;
 
-	for (int q = 0; q < it->book->n_queues; q++)
+	for (int q = 0; q < PLAIN_QUEUES; q++)
 	{
 		int			n;
 		Stand	   *stands = stands_of(it, q, &n);
@@ -159,7 +167,7 @@ jog(Weather *weather, Random *random)
 			continue;
 		if (random_chance(random, 0.6))
 			row->served_at += by;
-		else
+		else if (row->left_at != 0)
 			row->left_at += by;
 	}
 }

@@ -105,7 +105,9 @@ place_read(const PGresult *result, int row)
 	"SELECT s.id, s.user_id, s.status, s.priority, s.ticket," \
 	" " MICROSECONDS("s.joined_at") "," \
 	" " MICROSECONDS("s.served_at") "," \
-	" " MICROSECONDS("s.left_at") \
+	" " MICROSECONDS("s.left_at") "," \
+	" " MICROSECONDS("s.ready_at") "," \
+	" " MICROSECONDS("s.extended_at") \
 	" FROM vqueue.user_sessions s JOIN vqueue.queues q ON q.id = s.queue_id" \
 	" WHERE q.name = $1 ORDER BY s.ticket"
 
@@ -129,6 +131,8 @@ rows_fetch(PGconn *conn, const char *queue, int *n)
 		rows[i].joined_at = number_field(result, i, 5, 0);
 		rows[i].served_at = number_field(result, i, 6, 0);
 		rows[i].left_at = number_field(result, i, 7, 0);
+		rows[i].ready_at = number_field(result, i, 8, 0);
+		rows[i].extended_at = number_field(result, i, 9, 0);
 	}
 	PQclear(result);
 	return rows;

@@ -62,7 +62,16 @@ typedef struct Row
 	int64_t		joined_at;
 	int64_t		served_at;
 	int64_t		left_at;
+	int64_t		ready_at;
+	int64_t		extended_at;
 } Row;
+
+/* When it took its slot, by being called or by coming straight in; 0 if it did not. */
+static inline int64_t
+row_let_in_at(const Row *row)
+{
+	return row->ready_at != 0 ? row->ready_at : row->served_at;
+}
 
 extern const char *const status_names[STATUSES];
 extern const char *const lane_names[LANES];

@@ -18,12 +18,12 @@ extern Link *steer_link(const Steer *steer);
 /* Do what is due; returns when to call again. */
 extern int64_t steer_go_on(Steer *steer, int64_t now);
 
-/* No change is under way, and no queue is paused. */
+/* No change is under way, and no queue is paused, closed, or of another method than it began with. */
 extern bool steer_is_idle(const Steer *steer);
 
 extern int64_t steer_changes(const Steer *steer);
 
 /* The settings that a queue of a storm begins with. */
-extern Setting steer_beginning(const StormOptions *options);
+extern Setting steer_beginning(const StormOptions *options, Kind kind);
 
 #endif							/* CROWD_STEER_H */

@@ -24,9 +24,9 @@ steps_of(const Row *rows, int n_rows, int *n)
 	*n = 0;
 	for (int r = 0; r < n_rows; r++)
 	{
-		if (rows[r].served_at == 0)
+		if (row_let_in_at(&rows[r]) == 0)
 			continue;
-		steps[(*n)++] = (Step) {rows[r].served_at, 1};
+		steps[(*n)++] = (Step) {row_let_in_at(&rows[r]), 1};
 		if (rows[r].left_at != 0)
 			steps[(*n)++] = (Step) {rows[r].left_at, -1};
 	}

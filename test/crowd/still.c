@@ -125,19 +125,27 @@ void
 still_begin(Still *still)
 {
 	Book	   *book = still->storm->book;
-	Setting		setting = steer_beginning(still->storm->options);
-	char		sql[300];
+	char		sql[500];
 
 	snprintf(sql, sizeof(sql), "CREATE TABLE %s (id uuid PRIMARY KEY)", still->storm->orders);
 	tell(still, sql);
 	for (int q = 0; q < book->n_queues; q++)
 	{
 		int64_t		now = wall_time();
+		Setting		setting = steer_beginning(still->storm->options, storm_kind(still->storm->options, q));
+		BookQueue  *queue = &book->queues[q];
 
-		(void) settings_asked(&book->queues[q].limits, &setting, now);
-		(void) settings_asked(&book->queues[q].states, &setting, now);
-		snprintf(sql, sizeof(sql), "SELECT vqueue.create_queue('%s', %lld, %lld)", book->queues[q].name,
-				 (long long) setting.rate, (long long) setting.cap);
+		(void) settings_asked(&queue->limits, &setting, now);
+		(void) settings_asked(&queue->states, &setting, now);
+		(void) settings_asked(&queue->methods, &setting, now);
+		(void) settings_asked(&queue->turns, &setting, now);
+		(void) settings_asked(&queue->graces, &setting, now);
+		snprintf(sql, sizeof(sql), "SELECT vqueue.create_queue('%s', %lld, %lld, waiting_timeout => '%lld us',"
+				 " serving_timeout => '%lld us', claim_timeout => '%lld us', lane_weights => CASE WHEN %d > 0"
+				 " THEN ARRAY[%d, %d, %d, %d] END)", queue->name, (long long) setting.rate,
+				 (long long) setting.cap, (long long) setting.waiting_timeout,
+				 (long long) setting.serving_timeout, (long long) setting.claim_timeout, setting.weights[0],
+				 setting.weights[0], setting.weights[1], setting.weights[2], setting.weights[3]);
 		tell(still, sql);
 	}
 	if (still->storm->options->sick)
@@ -180,19 +188,50 @@ set_states(Still *still, bool open)
 	}
 }
 
+/* Have no timeouts any more, so that nothing goes on by itself. */
+static void
+end_timeouts(Still *still)
+{
+	Book	   *book = still->storm->book;
+	Setting		setting = {0};
+
+	for (int q = 0; q < book->n_queues; q++)
+	{
+		char		sql[300];
+		int			change = settings_asked(&book->queues[q].graces, &setting, wall_time());
+
+		snprintf(sql, sizeof(sql), "SELECT vqueue.alter_queue('%s', waiting_timeout => '0', serving_timeout => '0',"
+				 " claim_timeout => '0')", book->queues[q].name);
+		tell(still, sql);
+		settings_over(&book->queues[q].graces, change, COMMITTED, wall_time());
+	}
+}
+
 void
 still_pause(Still *still)
 {
 	set_states(still, false);
+	end_timeouts(still);
 }
 
 /* Compare some positions of a queue with a count; how many differ. */
 static int
-compare_queue(Still *still, const char *queue, int *compared)
+compare_queue(Still *still, const char *queue, bool weighted, int *compared)
 {
 	PGresult   *result;
 
-	result = ask(still,
+	/* In turns by weight nobody can say from the table whose turn is next, but each has one. */
+	if (weighted)
+		result = ask(still,
+					 "WITH w AS MATERIALIZED ("
+					 " SELECT s.ticket, s.priority, vqueue.position(s.id) AS by_id, vqueue.position($1, s.ticket) AS by_ticket"
+					 "  FROM vqueue.user_sessions s JOIN vqueue.queues q ON q.id = s.queue_id"
+					 "  WHERE q.name = $1 AND s.status = 'waiting')"
+					 " SELECT by_id, CASE WHEN row_number() OVER (PARTITION BY priority ORDER BY ticket) ="
+					 " row_number() OVER (PARTITION BY priority ORDER BY by_id) THEN by_ticket END,"
+					 " row_number() OVER (ORDER BY by_id) FROM w", 1, &queue);
+	else
+		result = ask(still,
 				 "WITH w AS MATERIALIZED ("
 				 " SELECT s.id, s.ticket, array_position('{vip,high,normal,low}'::text[], s.priority) AS lane"
 				 "  FROM vqueue.user_sessions s JOIN vqueue.queues q ON q.id = s.queue_id"
@@ -220,10 +259,13 @@ compare_positions(Still *still)
 	for (int q = 0; q < book->n_queues; q++)
 	{
 		int64_t		give_up_at = steady_time() + SETTLING;
+		int64_t		now = wall_time();
 		int			compared;
 		int			differ;
 
-		while ((differ = compare_queue(still, book->queues[q].name, &compared)) > 0 &&
+		bool		weighted = settings_any(&book->queues[q].turns, now, now, setting_is_weighted);
+
+		while ((differ = compare_queue(still, book->queues[q].name, weighted, &compared)) > 0 &&
 			   steady_time() < give_up_at)
 			nap();
 		book->still_compared += compared;

@@ -84,7 +84,8 @@ catch_signals(const StormOptions *options)
 /* ---- refusals ---- */
 
 /*
- * Clients cancel, meet in deadlocks, and complete those who still wait.  With
+ * Clients cancel, meet in deadlocks, and complete those who still wait, or claim and
+ * extend those who do not serve; and so on.  With
  * faults, all may fail that a lost server or one short of something makes fail.
  */
 static bool
@@ -93,7 +94,8 @@ may_be(const Storm *storm, const char *sqlstate, Verb verb)
 	if (strcmp(sqlstate, "57014") == 0 || strcmp(sqlstate, "40P01") == 0 ||
 		strcmp(sqlstate, "40001") == 0)
 		return true;
-	if (verb == V_COMPLETE && strcmp(sqlstate, "55000") == 0)
+	if (strcmp(sqlstate, "55000") == 0 &&
+		(verb == V_COMPLETE || verb == V_CLAIM || verb == V_EXTEND || verb == V_READMIT || verb == V_PRIORITY))
 		return true;
 	return storm->options->faults &&
 		(strncmp(sqlstate, "57", 2) == 0 || strncmp(sqlstate, "08", 2) == 0 ||
@@ -117,6 +119,12 @@ storm_refused(Storm *storm, const char *sqlstate, const char *message, Verb verb
 		snprintf(book->complaint, sizeof(book->complaint), "%s %s: %.*s",
 				 verb < VERBS ? verb_names[verb] : "statement", sqlstate,
 				 (int) strcspn(message, "\n"), message);
+}
+
+Kind
+storm_kind(const StormOptions *options, int queue)
+{
+	return options->settings ? (Kind) (queue % KINDS) : PLAIN;
 }
 
 /* ---- the loop ---- */
@@ -286,25 +294,6 @@ close_clients(Run *run)
 	run->steer = NULL;
 }
 
-static bool
-all_heard(const Book *book)
-{
-	for (int q = 0; q < book->n_queues; q++)
-		for (int r = 0; r < book->queues[q].n_rows; r++)
-		{
-			const Row  *row = &book->queues[q].rows[r];
-			int			s = idmap_find(book->by_id, &row->id);
-
-			if (row->served_at != 0 && (s < 0 || book->sessions[s].released_events == 0) &&
-				!spans_touch(&book->away, row->served_at, row->served_at + EVENT_PATIENCE))
-				return false;
-			if (row->left_at != 0 && (s < 0 || book->sessions[s].ended_events == 0) &&
-				!spans_touch(&book->away, row->left_at, row->left_at + EVENT_PATIENCE))
-				return false;
-		}
-	return true;
-}
-
 static void
 listen_on(Run *run, int64_t until)
 {
@@ -325,7 +314,7 @@ come_to_rest(Run *run)
 	{
 		listen_on(run, steady_time() + 3 * SECOND / 2);
 		still_fetch(run->still);
-	} while (!all_heard(run->storm.book) && steady_time() < give_up_at);
+	} while (!laws_all_heard(run->storm.book) && steady_time() < give_up_at);
 	still_compare(run->still);
 	still_end(run->still);
 }

@@ -23,6 +23,16 @@ typedef struct StormOptions
 	const char *ledger;			/* a file, or NULL */
 } StormOptions;
 
+/* What is changed of a queue while it goes on, beside rate, burst and cap. */
+typedef enum Kind
+{
+	PLAIN,						/* nothing: it is paused at times, as all are */
+	CALLING,					/* claims and timeouts */
+	WEIGHTED,					/* turns by weight */
+	CLOCKED,					/* methods, the clock, and timeouts */
+	KINDS
+} Kind;
+
 /* What the parts of a storm share. */
 typedef struct Storm
 {
@@ -44,6 +54,9 @@ typedef struct Storm
 	int64_t		cancels;
 	int64_t		losses;			/* of connections */
 } Storm;
+
+/* The kind of a queue, by its number; all are plain if nothing is to be changed. */
+extern Kind storm_kind(const StormOptions *options, int queue);
 
 /* Run one; the exit status. */
 extern int	storm_run(const StormOptions *options);

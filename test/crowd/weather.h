@@ -12,6 +12,17 @@
 #define PAUSE_AFTER		(4 * SECOND)
 #define PAUSE_LASTS		(SECOND / 2)
 
+/*
+ * The third queue calls and has timeouts.  The fourth has turns by weight, rejects
+ * newcomers for a while, then lets all in, then closes and opens by the clock.
+ */
+#define CALLING_QUEUE	2
+#define WEIGHTED_QUEUE	3
+#define REJECTS_AFTER	(1 * SECOND)
+#define PASSES_AFTER	(2 * SECOND)
+#define CLOSES_AFTER	(3 * SECOND)
+#define METHOD_LASTS	(SECOND / 4)
+
 /* With a stall, the first queue lets nobody in for a while after so long. */
 #define STALL_AFTER		(2 * SECOND)
 #define STALL_LASTS		(5 * SECOND / 4)

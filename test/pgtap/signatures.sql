@@ -42,6 +42,10 @@ INSERT INTO face VALUES
     ('schedule_purge', '{text,interval,text,integer}', 'bigint', 'volatile'),
     ('unschedule', '{bigint}', 'boolean', 'volatile'),
     ('import_sessions', '{text,boolean}', 'setof record', 'volatile'),
+    ('prepare_draw', '{text}', 'text', 'volatile'),
+    ('set_draw_beacon', '{text,text}', 'void', 'volatile'),
+    ('draw_entrants', '{text}', 'setof record', 'stable'),
+    ('verify_draw', '{text,uuid}', 'record', 'stable'),
     ('check', '{}', 'setof record', 'volatile'),
     ('rebuild', '{}', 'bigint', 'volatile'),
     ('memory', '{}', 'record', 'volatile'),
@@ -72,11 +76,13 @@ SELECT is(pg_get_function_arguments('vqueue.create_queue'::regproc),
           'session_retention interval DEFAULT ''00:00:00''::interval', 'create_queue: names and defaults');
 
 -- the type place
-SELECT columns_are('vqueue', 'place', '{id,queue,user_id,status,priority,ticket,position,estimated_wait,next_poll_after,joined_at,served_at,left_at}'::name[]);
+SELECT columns_are('vqueue', 'place', '{id,queue,user_id,status,priority,ticket,position,estimated_wait,estimated_wait_p90,next_poll_after,joined_at,served_at,left_at}'::name[]);
 
 -- tables: what people migrate from
 SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions,events,queue_stats}'::name[]) AS t;
 SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions,stats,schedules}'::name[]) AS v;
+SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions,draws}'::name[]) AS t;
+SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions,draw_results}'::name[]) AS v;
 SELECT col_is_pk('vqueue'::name, t, 'id'::name, t || ' has its id as key') FROM unnest('{tenants,queues,user_sessions}'::name[]) AS t;
 SELECT col_type_is('vqueue', 'user_sessions', c, 'uuid', c || ' is a uuid') FROM unnest('{id,queue_id,user_id}'::name[]) AS c;
 SELECT col_type_is('vqueue', 'user_sessions', 'ticket', 'bigint', 'a ticket is a bigint');

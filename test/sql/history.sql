@@ -39,7 +39,7 @@ CREATE FUNCTION pg_temp.count_all() RETURNS bool LANGUAGE plpgsql AS $$
 DECLARE
     began timestamptz;
 BEGIN
-    IF NOT pg_temp.wait_for('SELECT NOT bool_or(vqueue._untold(queue_id, ticket)) FROM vqueue.user_sessions') THEN
+    IF NOT pg_temp.wait_for('SELECT NOT bool_or(vqueue._untold(queue_id, ticket, ''-infinity'')) FROM vqueue.user_sessions') THEN
         RETURN false;
     END IF;
     began := clock_timestamp();

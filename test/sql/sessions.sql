@@ -155,11 +155,11 @@ SELECT vqueue.drop_queue('q', true);
 SELECT 'made' FROM vqueue.create_queue('m', max_concurrent_users => 2, state => 'paused');
 SELECT n, user_id, status, priority, ticket, position
   FROM vqueue.join_many('m', ARRAY[pg_temp.u(5), pg_temp.u(1), pg_temp.u(9), pg_temp.u(3)]) WITH ORDINALITY
-       AS p (id, queue, user_id, status, priority, ticket, position, w, np, j, s, l, n);
+       AS p (id, queue, user_id, status, priority, ticket, position, w, w9, np, j, s, l, n);
 -- some are there already, some come twice: each user has one session
 SELECT n, user_id, position, ticket <= 4 AS old
   FROM vqueue.join_many('m', ARRAY[pg_temp.u(7), pg_temp.u(1), pg_temp.u(8), pg_temp.u(7), pg_temp.u(5), pg_temp.u(8)]) WITH ORDINALITY
-       AS p (id, queue, user_id, status, priority, ticket, position, w, np, j, s, l, n);
+       AS p (id, queue, user_id, status, priority, ticket, position, w, w9, np, j, s, l, n);
 SELECT count(*), count(DISTINCT user_id), count(DISTINCT ticket) FROM vqueue.sessions;
 -- all there already
 SELECT count(*), count(DISTINCT p.id), bool_and(p.id = s.id) FROM vqueue.join_many('m', ARRAY[pg_temp.u(3), pg_temp.u(9)]) AS p
@@ -176,7 +176,7 @@ SELECT count(*) FROM vqueue.sessions WHERE user_id IN (pg_temp.u(31), pg_temp.u(
 SELECT count(*), count(DISTINCT ticket), min(position), max(position),
        bool_and(position = 10 + n) AS in_order
   FROM vqueue.join_many('m', ARRAY(SELECT pg_temp.u(100000 + n) FROM generate_series(1, 20000) AS n)) WITH ORDINALITY
-       AS p (id, queue, user_id, status, priority, ticket, position, w, np, j, s, l, n);
+       AS p (id, queue, user_id, status, priority, ticket, position, w, w9, np, j, s, l, n);
 SELECT waiting, serving FROM vqueue.overview WHERE queue = 'm';
 SELECT * FROM vqueue.check();
 -- the same again by half: the old ones keep their places
@@ -194,12 +194,12 @@ SELECT vqueue.drop_queue('m', true);
 -- join_many into an open queue with room: as many as the cap and the burst allow go straight in
 SELECT 'made' FROM vqueue.create_queue('o', release_rate_per_minute => 1, burst => 10, max_concurrent_users => 3);
 SELECT n, status, position FROM vqueue.join_many('o', ARRAY(SELECT pg_temp.u(n) FROM generate_series(1, 5) AS n)) WITH ORDINALITY
-       AS p (id, queue, user_id, status, priority, ticket, position, w, np, j, s, l, n);
+       AS p (id, queue, user_id, status, priority, ticket, position, w, w9, np, j, s, l, n);
 SELECT waiting, serving FROM vqueue.overview WHERE queue = 'o';
 SELECT vqueue.drop_queue('o', true);
 SELECT 'made' FROM vqueue.create_queue('o', release_rate_per_minute => 1, burst => 2, max_concurrent_users => 30);
 SELECT n, status, position FROM vqueue.join_many('o', ARRAY(SELECT pg_temp.u(n) FROM generate_series(1, 4) AS n)) WITH ORDINALITY
-       AS p (id, queue, user_id, status, priority, ticket, position, w, np, j, s, l, n);
+       AS p (id, queue, user_id, status, priority, ticket, position, w, w9, np, j, s, l, n);
 SELECT * FROM vqueue.check();
 SELECT vqueue.drop_queue('o', true);
 SELECT count(*) FROM vqueue.user_sessions;

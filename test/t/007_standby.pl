@@ -41,6 +41,8 @@ $primary->safe_psql('postgres', q{SELECT vqueue.pause('hall')});
 $primary->safe_psql('postgres', q{SELECT vqueue.complete((SELECT id FROM vqueue.user_sessions WHERE status = 'serving' LIMIT 1))});
 my $rolled_back = $primary->safe_psql('postgres',
 	q{BEGIN; SELECT ticket FROM vqueue.join('lanes'); ROLLBACK});
+$primary->poll_query_until('postgres', q{SELECT NOT (SELECT bool_or(vqueue._untold(queue_id, ticket, '-infinity')) FROM vqueue.user_sessions)
+	AND EXISTS (SELECT FROM vqueue.events_since('hall') WHERE payload ->> 'state' = 'paused')}) or die 'not all is told';
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 
 # ---- readers ----
@@ -68,6 +70,10 @@ foreach my $expression ('vqueue.position(id)', '(vqueue.positions(ARRAY[id]))[1]
 }
 is($standby->safe_psql('postgres', q{SELECT vqueue.position('lanes', 999999) IS NULL}), 't', 'a ticket never issued has no position');
 is($standby->safe_psql('postgres', q{SELECT vqueue.channel('hall')}), 'vqueue_hall', 'channel answers');
+foreach my $events (q{SELECT * FROM vqueue.events_since(NULL)}, q{SELECT * FROM vqueue.events_since('lanes')}, 'SELECT vqueue.event_cursor()')
+{
+	is($standby->safe_psql('postgres', $events), $primary->safe_psql('postgres', $events), "$events as on the primary");
+}
 is($standby->safe_psql('postgres', 'SELECT * FROM vqueue.check()'), '', 'check answers');
 is($standby->safe_psql('postgres', q{SELECT value FROM vqueue.health() WHERE "check" = 'role'}), 'standby', 'health knows the role');
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM vqueue.health() WHERE status <> 'ok'}), '0', 'and finds nothing');
@@ -99,7 +105,7 @@ foreach my $writer (
 	q{release('lanes', 1)}, q{create_queue('new')}, q{alter_queue('lanes', 5)},
 	q{drop_queue('lanes')}, q{drop_queue('lanes', true)},
 	q{open('lanes')}, q{pause('hall')}, q{resume('lanes')}, q{drain('hall')}, q{close('hall')},
-	q{import_sessions('old')}, q{import_sessions('old', false)}, q{rebuild()})
+	q{import_sessions('old')}, q{import_sessions('old', false)}, q{rebuild()}, q{purge(older_than => '0')})
 {
 	fails_with($standby, 'postgres', "SELECT vqueue.$writer", '25006', undef, $writer =~ s/\(SELECT.*?LIMIT 1\)/…/r);
 }

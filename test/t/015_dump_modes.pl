@@ -188,7 +188,7 @@ check_restored('cleaned', 'cleaned');
 
 # Rooms of both, side by side.
 make_database('merged', $install, $own);
-$target->command_ok([ 'pg_restore', '-e', '--data-only', '-t', 'tenants', '-t', 'secrets', '-t', 'queues', '-t', 'ticket_ceilings', '-t', 'user_sessions',
+$target->command_ok([ 'pg_restore', '-e', '--data-only', '-t', 'tenants', '-t', 'secrets', '-t', 'queues', '-t', 'ticket_ceilings', '-t', 'user_sessions', '-t', 'draws',
 	'-d', 'merged', "$dir/data" ], 'data only, where other rooms are');
 answers_all('merged', 'merged, with other rooms');
 is($target->safe_psql('merged', q{SELECT waiting, serving FROM vqueue.overview WHERE queue = 'own'}), '1|1', 'those stay as they were');

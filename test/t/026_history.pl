@@ -86,7 +86,7 @@ $node->safe_psql('postgres', q{SELECT count(*) FROM vqueue.join_many('gate', } .
 # Everything told, and counted after that.
 sub count_all
 {
-	ok($node->poll_query_until('postgres', 'SELECT NOT bool_or(vqueue._untold(queue_id, ticket)) FROM vqueue.user_sessions'), 'all is told');
+	ok($node->poll_query_until('postgres', 'SELECT NOT bool_or(vqueue._untold(queue_id, ticket, \'-infinity\')) FROM vqueue.user_sessions'), 'all is told');
 	my $now = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
 	$node->safe_psql('postgres', 'SELECT vqueue._count_now()');
 	ok($node->poll_query_until('postgres', "SELECT counted_at >= '$now' FROM vqueue.event_log"), 'and counted');

@@ -122,21 +122,26 @@ do_release(Model *m)
 static void
 do_append(Model *m)
 {
+	VqStand		stand = {0, 1};
+	int64		before = m->order.count;
+	uint64		failures = m->arena.failures;
 	int			k = source_scaled(m->source, 10);
 
-	while (k-- > 0 && m->n < MAX_STANDS)
+	if (m->n > 0)
+		stand = m->stands[m->n - 1];
+	if (stand.key > PG_INT64_MAX - MAX_STANDS)
+		return;
+	k = Min(k, MAX_STANDS - m->n);
+	for (int i = 0; i < k; i++)
 	{
-		VqStand		stand = {0, 1};
-
-		if (m->n > 0)
-			stand = m->stands[m->n - 1];
-		if (stand.key == PG_INT64_MAX)
-			return;
 		stand.key++;
-		if (!vq_order_append(&m->order, ARENA, stand.key, stand.ticket))
-			return;
-		m->stands[m->n++] = stand;
+		m->stands[m->n + i] = stand;
 	}
+	if (vq_order_append(&m->order, ARENA, m->stands + m->n, k))
+		MUST(m->order.count == before + k);
+	else
+		MUST(m->arena.failures > failures && m->order.count < before + k);
+	m->n = m->order.count;
 }
 
 static bool
@@ -162,6 +167,7 @@ do_trim(Model *m)
 {
 	vq_order_trim(&m->order, ARENA);
 	MUST(m->order.empty == 0);
+	MUST(m->n == 0 || m->order.used <= (uint32) m->n);
 	MUST(m->n > 0 || m->arena.bytes == 0);
 
 	/* No two neighbours could be one. */

@@ -27,6 +27,16 @@ end(const char *what)
 }
 
 static void
+enter(int64 key, int64 ticket)
+{
+	if (!vq_order_reserve(&order, ARENA, key, ticket) || !vq_order_insert(&order, ARENA, key, ticket))
+	{
+		fprintf(stderr, "ticket " INT64_FORMAT " could not enter\n", ticket);
+		abort();
+	}
+}
+
+static void
 test_nothing(void)
 {
 	VqStand		stand;
@@ -48,10 +58,10 @@ test_ties(void)
 	VqStand		stands[4];
 
 	begin();
-	vq_order_append(&order, ARENA, 7, 1);
-	vq_order_append(&order, ARENA, 7, 3);
-	vq_order_append(&order, ARENA, 7, 2);
-	vq_order_append(&order, ARENA, -7, 9);
+	enter(7, 1);
+	enter(7, 3);
+	enter(7, 2);
+	enter(-7, 9);
 	is(vq_order_select(&order, ARENA, 0, stands, 4), 4, "four stand");
 	ok(stands[0].ticket == 9 && stands[1].ticket == 1 && stands[2].ticket == 2 && stands[3].ticket == 3,
 	   "by their keys, then by their tickets");
@@ -69,13 +79,17 @@ test_many(void)
 
 	begin();
 	for (int i = 0; i < n; i++)
-		vq_order_append(&order, ARENA, i - n / 2, i + 1);
+	{
+		VqStand		stand = {i - n / 2, i + 1};
+
+		vq_order_append(&order, ARENA, &stand, 1);
+	}
 	is(order.count, n, "many were appended");
 	ok(arena.bytes < 18 * (size_t) n, "they take " UINT64_FORMAT " bytes each at the most", (uint64) arena.bytes / n + 1);
 	is(vq_order_rank(&order, ARENA, 0, 0), n / 2, "half of them are before the middle");
 	vq_order_destroy(&order, ARENA);
 	for (int i = 0; i < n; i++)
-		vq_order_append(&order, ARENA, source_bits(&source, 0) >> 2, i + 1);
+		enter(source_bits(&source, 0) >> 2, i + 1);
 	is(order.count, n, "many were inserted at random");
 	ok(arena.bytes < 28 * (size_t) n, "they take " UINT64_FORMAT " bytes each at the most", (uint64) arena.bytes / n + 1);
 	end("many");

@@ -1,0 +1,147 @@
+/*
+ * outlook.c
+ *		The forecast of a queue in shared memory: the worker makes it, all ask it.
+ *
+ * It is made about once a second while something moves.  Making it takes the lock
+ * shared, so that polls go on; only storing it shuts them out for a moment.
+ */
+#include "postgres.h"
+
+#include "due.h"
+#include "outlook.h"
+#include "place.h"
+#include "standing.h"
+
+/*
+ * If nothing moves a forecast is made when somebody should have been let in by
+ * now, but neither sooner nor later (microseconds) than this; and how long it is good.
+ */
+#define SHORTEST_DELAY	INT64CONST(1000000)
+#define LONGEST_DELAY	INT64CONST(15000000)
+#define GOOD_FOR		INT64CONST(20000000)
+
+static bool
+is_good(const VqForecast *forecast, int64 mono)
+{
+	return forecast->at != 0 && mono - forecast->at < GOOD_FOR;
+}
+
+void
+vq_make_forecast(const VqQueue *queue, VqNow now, VqForecast *forecast)
+{
+	VqSituation situation = {
+		now, &queue->pacer, &queue->lanes, queue->line.count, 0,
+		queue->line.count[VQ_INSIDE], queue->settings.max_concurrent_users
+	};
+
+	for (int lane = 0; lane < VQ_LANES; lane++)
+		situation.going += queue->taken[lane];
+	vq_forecast(&queue->flow, &situation, forecast);
+}
+
+VqWait
+vq_estimate(const VqQueue *queue, VqNow now, int lane, int64 position)
+{
+	VqWait		none = {-1, -1};
+	VqWait		at_once = {0, 0};
+	VqForecast	forecast;
+
+	if ((queue->settings.state & VQ_RELEASES) == 0)
+		return none;
+	if (vq_lets_all_in(queue))
+		return at_once;
+	if (is_good(&queue->forecast, now.mono))
+		return vq_forecast_wait(&queue->forecast, now.mono, lane, position);
+	vq_make_forecast(queue, now, &forecast);
+	return vq_forecast_wait(&forecast, now.mono, lane, position);
+}
+
+VqWait
+vq_newcomers_wait(const VqQueue *queue, VqNow now, int lane)
+{
+	return vq_estimate(queue, now, lane, vq_lanes_position(&queue->lanes, queue->line.count, lane,
+														   queue->line.count[lane]));
+}
+
+int64
+vq_outlook_due(const VqQueue *queue)
+{
+	if ((queue->settings.state & VQ_RELEASES) == 0 || vq_standing(queue) == 0)
+		return VQ_NEVER;
+	return queue->forecast.at != 0 ? queue->look_at : 0;
+}
+
+/* Anybody who waits: the first from somewhere on, in whatever lane. */
+static int64
+pick_ticket(const VqQueue *queue, int64 from)
+{
+	int64		picked = 0;
+
+	for (int lane = 0; lane < VQ_LANES; lane++)
+	{
+		int64		ticket;
+
+		if (queue->line.count[lane] > 0 &&
+			vq_line_select(&queue->line, vq_arena(), lane, from, &ticket, 1) > 0 &&
+			(picked == 0 || ticket < picked))
+			picked = ticket;
+	}
+	return picked;
+}
+
+/* Note what is estimated for somebody; the worker alone does. */
+static void
+note_estimate(VqQueue *queue, VqNow now)
+{
+	int64		first = pick_ticket(queue, 1);
+	int64		ticket;
+
+	if (first == 0)
+		return;
+
+	/* Where in the line is as good as random: by the digits of the clock that nobody sees. */
+	ticket = pick_ticket(queue, first + now.mono % Max(queue->next_ticket - first, 1));
+	if (ticket == 0)
+		ticket = first;
+
+	/* Where newcomers come in ahead, what will be is not known to whoever estimates. */
+	if (!vq_knows_key(queue, ticket))
+		return;
+	vq_score_note(&queue->score, ticket, now.mono,
+				  vq_estimate(queue, now, vq_line_lane(&queue->line, vq_arena(), ticket),
+							  vq_position_in(queue, ticket, 0)).median);
+}
+
+/* When the next one should be let in by the forecast, which may turn out to be wrong. */
+static int64
+next_look(const VqQueue *queue, VqNow now)
+{
+	int			lane = vq_lanes_next(&queue->lanes, queue->line.count);
+	int64		wait = lane >= 0 ? vq_forecast_wait(&queue->forecast, now.mono, lane, 1).median : -1;
+
+	if (wait < 0)
+		wait = LONGEST_DELAY;
+	return now.mono + Min(Max(wait, SHORTEST_DELAY), LONGEST_DELAY);
+}
+
+void
+vq_look_out(VqQueue *queue)
+{
+	VqNow		now = vq_now();
+	VqForecast	forecast;
+
+	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+	vq_flow_look(&queue->flow, now.mono, vq_standing(queue));
+	LWLockRelease(&queue->lock);
+
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	vq_make_forecast(queue, now, &forecast);
+	LWLockRelease(&queue->lock);
+
+	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+	queue->forecast = forecast;
+	queue->look_at = next_look(queue, now);
+	if ((queue->settings.state & VQ_RELEASES) != 0 && !vq_lets_all_in(queue))
+		note_estimate(queue, now);
+	LWLockRelease(&queue->lock);
+}

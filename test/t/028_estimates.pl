@@ -1,0 +1,97 @@
+#
+# Estimates of waits come true: visitors who stay for four seconds each, and
+# waits of half a minute.  How the figures do over many minutes, and in crowds of
+# other kinds, is tried without a server (test/unit/test_estimate.c).
+#
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use VqueueNode;
+
+my $node = new_vqueue_node('main');
+
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION vqueue;
+	SELECT vqueue.create_queue('hall', 480, 16);
+	SELECT vqueue.create_queue('idle', 60, 16);
+	CREATE TABLE asked (at timestamptz, id uuid, median interval, p90 interval)});
+wait_for_worker($node);
+
+# What nobody waits for takes no time, and of what never happened no error is known.
+is($node->safe_psql('postgres', q{
+	SELECT estimated_wait, estimated_wait_p90, estimate_error IS NULL FROM vqueue.overview WHERE queue = 'idle'}),
+	'00:00:00|00:00:00|t', 'an empty queue');
+
+$node->safe_psql('postgres', q{SELECT count(*) FROM vqueue.join_many('hall', } . users('a', 1, 230) . ')');
+
+# The visitors: each leaves when its time has come, until nobody is there any more.
+my $visitors = psql_session($node);
+$visitors->send(q{
+	DO $$
+	BEGIN
+		WHILE EXISTS (SELECT FROM vqueue.sessions WHERE queue = 'hall' AND left_at IS NULL) LOOP
+			PERFORM vqueue.complete(id) FROM vqueue.sessions
+			  WHERE queue = 'hall' AND status = 'serving' AND served_at <= clock_timestamp() - interval '4 s'
+			  ORDER BY served_at;
+			COMMIT;
+			PERFORM pg_sleep(0.01);
+		END LOOP;
+	END $$});
+
+# Once it is known how long they stay, ask for all who will wait for about half a minute.
+ok($node->poll_query_until('postgres', q{SELECT released >= 48 FROM vqueue.overview WHERE queue = 'hall'}),
+	'some have come and gone');
+$node->safe_psql('postgres', q{
+	DO $$
+	BEGIN
+		FOR round IN 1 .. 8 LOOP
+			INSERT INTO asked
+			SELECT clock_timestamp(), s.id, p.estimated_wait, p.estimated_wait_p90
+			  FROM vqueue.sessions s, LATERAL vqueue.status(s.id) p
+			 WHERE s.queue = 'hall' AND p.estimated_wait BETWEEN '28 s' AND '44 s';
+			COMMIT;
+			PERFORM pg_sleep(1);
+		END LOOP;
+	END $$});
+my $asked = $node->safe_psql('postgres', 'SELECT count(*) FROM asked');
+cmp_ok($asked, '>=', 100, 'many were told their waits');
+ok($node->poll_query_until('postgres', q{
+	SELECT NOT EXISTS (SELECT FROM asked JOIN vqueue.user_sessions USING (id) WHERE served_at IS NULL)}), 'all of them came in');
+
+my ($waits, $longest, $error, $within) = split /\|/, $node->safe_psql('postgres', q{
+	SELECT count(*), round(max(wait)::numeric, 1),
+	       round((100 * percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(median - wait) / wait))::numeric, 1),
+	       round(100 * avg((wait <= p90)::int), 0)
+	  FROM (SELECT extract(epoch FROM s.served_at - a.at) AS wait, extract(epoch FROM a.median) AS median,
+	               extract(epoch FROM a.p90) AS p90
+	          FROM asked a JOIN vqueue.user_sessions s USING (id)) w
+	 WHERE wait >= 30});
+diag("$waits waits of 30 to $longest s: median error $error %, $within % within the 90 % figure");
+cmp_ok($waits, '>=', 50, 'many of them waited for half a minute');
+cmp_ok($error, '<', 10, 'their estimates were off by less than 10 % in the median');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM asked WHERE p90 < median OR p90 IS NULL}), '0',
+	'nine in ten wait longer than half of them');
+
+# The worker has kept its own book.
+is($node->safe_psql('postgres', q{
+	SELECT estimate_error BETWEEN 0 AND 0.3 FROM vqueue.overview WHERE queue = 'hall'}), 't', 'the overview shows the error');
+
+# Nothing is told while nobody is let in; after a crash estimates go on by what the tables know.
+$node->safe_psql('postgres', q{SELECT count(*) FROM vqueue.join_many('hall', } . users('b', 1, 40) . q{); SELECT vqueue.pause('hall')});
+is($node->safe_psql('postgres', q{
+	SELECT bool_or(p.estimated_wait IS NOT NULL OR p.estimated_wait_p90 IS NOT NULL)
+	  FROM vqueue.sessions s, LATERAL vqueue.status(s.id) p WHERE s.queue = 'hall' AND s.status = 'waiting'}), 'f', 'none in a paused queue');
+$node->safe_psql('postgres', q{SELECT vqueue.resume('hall')});
+$visitors->abandon;
+$node->stop('immediate');
+$node->start;
+is($node->safe_psql('postgres', q{
+	SELECT bool_and(p.estimated_wait IS NOT NULL AND p.estimated_wait_p90 >= p.estimated_wait)
+	  FROM vqueue.sessions s, LATERAL vqueue.status(s.id) p WHERE s.queue = 'hall' AND s.status = 'waiting'}), 't', 'all are told after a crash');
+check_clean($node, 'postgres', 'memory is right at the end');
+$node->stop;
+done_testing();
