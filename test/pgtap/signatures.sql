@@ -82,7 +82,7 @@ SELECT columns_are('vqueue', 'place', '{id,queue,user_id,status,priority,ticket,
 
 -- tables: what people migrate from
 SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions,events,queue_stats}'::name[]) AS t;
-SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions,stats}'::name[]) AS v;
+SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions,stats,schedules}'::name[]) AS v;
 SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions,draws}'::name[]) AS t;
 SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions,draw_results}'::name[]) AS v;
 SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions,events}'::name[]) AS t;

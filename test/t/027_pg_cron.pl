@@ -160,6 +160,11 @@ sql(q{
 	SELECT vqueue.alter_queue('opens', name => 'renamed');
 	SELECT vqueue.drop_queue('dropped');
 	DELETE FROM vqueue.queues WHERE name = 'deleted'});
+
+# Nothing is purged before the statistics have it.
+sql('SELECT vqueue._count_now()');
+ok($node->poll_query_until($db, q{SELECT (SELECT counted_at FROM vqueue.event_log) > now() - interval '1 hour' AND bool_and(m.counted_ticket >= s.ticket)
+	FROM vqueue.user_sessions s LEFT JOIN vqueue.event_marks m USING (queue_id)}), 'all is counted');
 is(sql(q{SELECT count(*) FROM vqueue.schedules WHERE queue = 'renamed'}), '1', 'a job keeps to a queue that is renamed');
 is(sql(q{SELECT count(*) FROM vqueue.schedules WHERE queue IS NULL}), '2', 'jobs of a deleted queue are left, those of a dropped one are gone');
 
