@@ -16,6 +16,7 @@
 #include "executor/spi.h"
 #include "lib/pairingheap.h"
 #include "miscadmin.h"
+#include "outlook.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
@@ -376,6 +377,34 @@ visit_due_queues(void)
 	MemoryContextReset(round_context);
 }
 
+/* ---- polls ---- */
+
+/* About once a second (microseconds): how often all who wait would poll. */
+#define BUDGET_DELAY INT64CONST(1000000)
+
+static void
+keep_budget(void)
+{
+	static int64 done_at = 0;
+	int64		now = vq_now().mono;
+	double		load = 0;
+	HASH_SEQ_STATUS scan;
+	Due		   *due;
+
+	if (now - done_at < BUDGET_DELAY)
+		return;
+	done_at = now;
+	hash_seq_init(&scan, known);
+	while ((due = hash_seq_search(&scan)) != NULL)
+	{
+		LWLockAcquire(&due->queue->lock, LW_SHARED);
+		if (due->queue->dboid == MyDatabaseId)
+			load += due->queue->poll_load;
+		LWLockRelease(&due->queue->lock);
+	}
+	vq_keep_budget(db, load);
+}
+
 /* ---- life ---- */
 
 static void
@@ -559,6 +588,7 @@ vqueue_worker_main(Datum arg)
 		known_all = true;
 		take_calls();
 		visit_due_queues();
+		keep_budget();
 		show_life();
 		wait_until(Min(first_due(), vq_now().mono + IDLE_DELAY));
 	}
