@@ -207,7 +207,7 @@ append_waits(StringInfo text, const VqBoard *board, int lane)
 		wait = wait_at(board, lane, position);
 		append_seconds(text, wait.median);
 		append_seconds(text, wait.p90);
-		append_seconds(&polls, vq_polite_delay(wait.median));
+		append_seconds(&polls, vq_poll_after(&board->settings, wait.median));
 		appendStringInfoChar(text, ']');
 		appendStringInfoChar(&polls, ']');
 	}

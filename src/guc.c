@@ -10,6 +10,7 @@
 
 char	   *vq_tenant = NULL;
 int			vq_memory_limit = 1024;
+int			vq_poll_budget = 5000;
 int			vq_release_batch = 10000;
 int			vq_event_retention = SECS_PER_DAY;
 int			vq_stats_retention = 400 * SECS_PER_DAY;
@@ -38,6 +39,14 @@ vq_guc_init(void)
 							1024, 1, 1024 * 1024,
 							PGC_SIGHUP,
 							GUC_UNIT_MB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("vqueue.poll_budget",
+							"Polls a second that next_poll_after aims at in a database at the most.",
+							"0 means any number.",
+							&vq_poll_budget,
+							5000, 0, 10000000,
+							PGC_SIGHUP,
+							0,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("vqueue.release_batch",
 							"Sessions that the worker releases in one transaction at the most.",

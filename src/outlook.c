@@ -7,9 +7,12 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "due.h"
+#include "guc.h"
 #include "outlook.h"
 #include "place.h"
+#include "polite.h"
 #include "standing.h"
 
 /*
@@ -141,7 +144,30 @@ vq_look_out(VqQueue *queue)
 	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 	queue->forecast = forecast;
 	queue->look_at = next_look(queue, now);
+	queue->poll_load = vq_poll_load((queue->settings.state & VQ_RELEASES) != 0 ? &queue->forecast : NULL,
+									vq_standing(queue), queue->settings.waiting_timeout);
 	if ((queue->settings.state & VQ_RELEASES) != 0 && !vq_lets_all_in(queue))
 		note_estimate(queue, now);
 	LWLockRelease(&queue->lock);
+}
+
+/* ---- polls ---- */
+
+/* On a standby nobody knows how many there are. */
+int64
+vq_poll_after(const VqSettings *settings, int64 wait)
+{
+	uint32		stretch = RecoveryInProgress() ? VQ_STRETCH : pg_atomic_read_u32(&vq_database()->poll_stretch);
+
+	return vq_poll_delay(wait, settings->waiting_timeout, stretch);
+}
+
+void
+vq_keep_budget(VqDatabase *db, double load)
+{
+	uint32		stretch = vq_poll_stretch(load, vq_poll_budget);
+
+	/* Everybody reads it, so it is not touched for nothing. */
+	if (pg_atomic_read_u32(&db->poll_stretch) != stretch)
+		pg_atomic_write_u32(&db->poll_stretch, stretch);
 }

@@ -25,4 +25,10 @@ extern int64 vq_outlook_due(const VqQueue *queue);
 /* The worker's step: take stock, make a forecast, and note an estimate that is to come true.  Takes the lock. */
 extern void vq_look_out(VqQueue *queue);
 
+/* When to poll again (microseconds) at an estimated wait, in a queue of these settings. */
+extern int64 vq_poll_after(const VqSettings *settings, int64 wait);
+
+/* The worker's step: stretch delays so that polls of these queues stay within the budget. */
+extern void vq_keep_budget(VqDatabase *db, double load);
+
 #endif							/* VQ_OUTLOOK_H */

@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "outlook.h"
 #include "place.h"
+#include "polite.h"
 #include "queue.h"
 #include "rebuild.h"
 #include "roster.h"
@@ -24,10 +25,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/typcache.h"
-
-/* Polls are asked for after a tenth of the wait, but within these microseconds. */
-#define POLL_SHORTEST	INT64CONST(1000000)
-#define POLL_LONGEST	INT64CONST(60000000)
 
 void
 vq_null_argument(const char *name)
@@ -124,34 +121,23 @@ vq_count_position(const VqRow *row)
 	return vq_lanes_position(&lanes, counts + 1, row->lane, counts[0]);
 }
 
-/* ---- when to ask again ---- */
-
-int64
-vq_polite_delay(int64 wait)
-{
-	if (wait < 0)
-		return POLL_LONGEST / 2;
-	return Min(Max(wait / 10, POLL_SHORTEST), POLL_LONGEST);
-}
-
 /* ---- locating ---- */
 
 static const VqWait unknown_wait = {-1, -1};
 
 /*
- * Position of a row by memory.  False if memory says that the row does not
+ * Place of a row by memory.  False if memory says that the row does not
  * wait any more, or in another lane, or is not inside any more, and should be
  * looked at again.
  */
 static bool
-locate_in_memory(VqQueue *queue, const VqRow *row, bool last_try, bool alive,
-				 int64 *position, VqWait *wait)
+locate_in_memory(VqQueue *queue, VqPlace *place, bool last_try, bool alive)
 {
+	const VqRow *row = &place->row;
 	bool		found = true;
 	VqNow		now = vq_now();
 
-	*position = VQ_POSITION_NONE;
-	*wait = unknown_wait;
+	place->position = VQ_POSITION_NONE;
 	LWLockAcquire(&queue->lock, LW_SHARED);
 	if (vq_is_queue(queue, &row->queue_id))
 	{
@@ -164,13 +150,14 @@ locate_in_memory(VqQueue *queue, const VqRow *row, bool last_try, bool alive,
 			found = lane == (int) row->lane || last_try;
 			if (lane < 0)
 				lane = row->lane;
-			*position = position_in_lane(queue, lane, row->ticket, row->place_key);
-			*wait = vq_estimate(queue, now, lane, *position);
+			place->position = position_in_lane(queue, lane, row->ticket, row->place_key);
+			place->wait = vq_estimate(queue, now, lane, place->position);
+			place->next_poll_after = vq_poll_after(&queue->settings, place->wait.median);
 		}
 		else
 		{
 			found = last_try || vq_line_test(&queue->line, vq_arena(), VQ_INSIDE, row->ticket);
-			*position = VQ_POSITION_INSIDE;
+			place->position = VQ_POSITION_INSIDE;
 		}
 	}
 	LWLockRelease(&queue->lock);
@@ -181,45 +168,43 @@ locate_in_memory(VqQueue *queue, const VqRow *row, bool last_try, bool alive,
  * Whether there is memory was decided when the session was looked up, and is
  * not asked again: at a promotion it would be yes before memory is built.
  */
-static int64
-locate(VqPlace *place, bool alive, VqWait *wait)
+void
+vq_locate(VqPlace *place, bool alive)
 {
 	VqRow	   *row = &place->row;
-	int64		position;
 
-	*wait = unknown_wait;
+	place->position = VQ_POSITION_NONE;
+	place->wait = unknown_wait;
+	place->next_poll_after = -1;
 	if (!vq_is_live(row))
-		return VQ_POSITION_NONE;
+		return;
 	if (place->by_table)
-		return vq_count_position(row);
+	{
+		place->position = vq_count_position(row);
+		place->next_poll_after = row->status == VQ_WAITING ? VQ_POLL_UNKNOWN : -1;
+		return;
+	}
 	for (int tries = 0;; tries++)
 	{
 		VqQueue    *queue = vq_find_queue(&row->queue_id);
 
-		if (queue == NULL)
-			return VQ_POSITION_NONE;
-		if (locate_in_memory(queue, row, tries > 0, alive, &position, wait))
-			return position;
+		if (queue == NULL || locate_in_memory(queue, place, tries > 0, alive))
+			return;
 
 		/* It was released, or ended, since the row was read. */
+		place->position = VQ_POSITION_NONE;
+		place->wait = unknown_wait;
+		place->next_poll_after = -1;
 		if (!vq_fetch_session(&row->id, NULL, row) || !vq_is_live(row))
-			return VQ_POSITION_NONE;
+			return;
 	}
 }
 
 int64
 vq_locate_position(VqPlace *place, bool alive)
 {
-	VqWait		wait;
-
-	return locate(place, alive, &wait);
-}
-
-void
-vq_locate(VqPlace *place, bool alive)
-{
-	place->position = locate(place, alive, &place->wait);
-	place->next_poll_after = place->row.status == VQ_WAITING ? vq_polite_delay(place->wait.median) : -1;
+	vq_locate(place, alive);
+	return place->position;
 }
 
 /* ---- the SQL type ---- */

@@ -58,9 +58,6 @@ extern Datum vq_place_datum(FunctionCallInfo fcinfo, VqPlace *place);
 #define VQ_PLACE_COLUMNS 13
 extern void vq_place_values(VqPlace *place, Datum *values, bool *nulls);
 
-/* After which time (microseconds) to poll again at an estimated wait; negative: not known. */
-extern int64 vq_polite_delay(int64 wait);
-
 extern Interval *vq_interval(int64 microseconds);
 
 /* The lane of a priority argument.  Errors: 22004 null; 22023 not known. */

@@ -164,6 +164,8 @@ typedef struct VqQueue
 	VqFlow		flow;			/* what is measured of it, by commits and by the worker */
 	VqForecast	forecast;		/* by the worker; whoever lets in counts gone */
 	int64		look_at;		/* mono time when to make another though nothing moves; by the worker */
+	double		poll_load;		/* polls a second of all who wait, if nothing is stretched; by the
+								 * worker */
 	VqScore		score;			/* by the worker; whoever lets in settles */
 	bool		moved;			/* something moved since the last "moved" event */
 	bool		state_news;		/* the state changed since the last "state" event */
@@ -191,6 +193,7 @@ typedef struct VqDatabase
 	pg_atomic_uint32 line_state;	/* VqLineState; STALE to BUILDING by compare-and-swap */
 	pg_atomic_uint64 build;		/* counts rebuilds; by the builder */
 	pg_atomic_uint64 names_version; /* changes whenever a name may mean another queue */
+	pg_atomic_uint32 poll_stretch;	/* of delays between polls, as in polite.h; by the worker */
 	ConditionVariable changed;	/* line_state or some queue's ceiling changed */
 	dsa_pointer queues;			/* list of its queues; VqShared.lock */
 

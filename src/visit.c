@@ -122,7 +122,7 @@ visit_outlook(VqVisit *visit)
 	bool		wanted;
 
 	LWLockAcquire(&queue->lock, LW_SHARED);
-	wanted = vq_outlook_due(queue) <= now.mono ||
+	wanted = vq_outlook_due(queue) <= now.mono || queue->forecast.at == 0 ||
 		(queue->moved && now.mono >= queue->announced_at + VQ_MOVED_DELAY);
 	LWLockRelease(&queue->lock);
 	if (wanted)

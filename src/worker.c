@@ -17,6 +17,7 @@
 #include "executor/spi.h"
 #include "lib/pairingheap.h"
 #include "miscadmin.h"
+#include "outlook.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
@@ -377,6 +378,34 @@ do_chore(void)
 	}
 }
 
+/* ---- polls ---- */
+
+/* About once a second (microseconds): how often all who wait would poll. */
+#define BUDGET_DELAY INT64CONST(1000000)
+
+static void
+keep_budget(void)
+{
+	static int64 done_at = 0;
+	int64		now = vq_now().mono;
+	double		load = 0;
+	HASH_SEQ_STATUS scan;
+	Due		   *due;
+
+	if (now - done_at < BUDGET_DELAY)
+		return;
+	done_at = now;
+	hash_seq_init(&scan, known);
+	while ((due = hash_seq_search(&scan)) != NULL)
+	{
+		LWLockAcquire(&due->queue->lock, LW_SHARED);
+		if (due->queue->dboid == MyDatabaseId)
+			load += due->queue->poll_load;
+		LWLockRelease(&due->queue->lock);
+	}
+	vq_keep_budget(db, load);
+}
+
 /* ---- life ---- */
 
 static void
@@ -564,6 +593,7 @@ vqueue_worker_main(Datum arg)
 		visit_due_queues();
 		if (vq_chore_due() <= vq_now().mono)
 			do_chore();
+		keep_budget();
 		show_life();
 		wait_until(Min(Min(first_due(), vq_chore_due()), vq_now().mono + IDLE_DELAY));
 	}

@@ -86,6 +86,37 @@ is($node->safe_psql('postgres', q{
 	SELECT bool_or(p.estimated_wait IS NOT NULL OR p.estimated_wait_p90 IS NOT NULL)
 	  FROM vqueue.sessions s, LATERAL vqueue.status(s.id) p WHERE s.queue = 'hall' AND s.status = 'waiting'}), 'f', 'none in a paused queue');
 $node->safe_psql('postgres', q{SELECT vqueue.resume('hall')});
+
+# ---- when to ask again, by how many do ----
+
+# If all who wait asked as they are told, how often would they, in a second?
+sub polls
+{
+	return "(SELECT coalesce(sum(1 / extract(epoch FROM p.next_poll_after)), 0)
+	           FROM vqueue.sessions s, LATERAL vqueue.status(s.id) p WHERE s.status = 'waiting')";
+}
+
+$node->safe_psql('postgres', q{
+	SELECT vqueue.create_queue('crowd', 60, 1);
+	SELECT vqueue.create_queue('closed', 60, 1, state => 'paused');
+	SELECT count(*) FROM vqueue.join_many('crowd', } . users('c', 1, 2000) . q{);
+	SELECT count(*) FROM vqueue.join_many('closed', } . users('c', 1, 1000) . ')');
+cmp_ok($node->safe_psql('postgres', 'SELECT round(' . polls() . ')'), '>', 33, 'three thousand poll often');
+$node->append_conf('postgresql.conf', 'vqueue.poll_budget = 20');
+$node->reload;
+ok($node->poll_query_until('postgres', 'SELECT ' . polls() . ' BETWEEN 10 AND 22'), 'a budget has them poll less often');
+is($node->safe_psql('postgres', q{
+	SELECT count(*) FROM vqueue.sessions s, LATERAL vqueue.poll(s.id) p
+	 WHERE s.queue = 'crowd' AND s.status = 'waiting' AND p.status <> 'waiting'}), '0', 'who asks too early is answered all the same');
+$node->safe_psql('postgres', q{SELECT vqueue.alter_queue('crowd', waiting_timeout => '30 s')});
+is($node->safe_psql('postgres', q{
+	SELECT max(p.next_poll_after) <= '10 s' FROM vqueue.sessions s, LATERAL vqueue.status(s.id) p
+	 WHERE s.queue = 'crowd' AND s.status = 'waiting'}), 't', 'but nobody is told to stay silent until it is taken to be gone');
+$node->safe_psql('postgres', q{SELECT vqueue.drop_queue('crowd', true)});
+$node->append_conf('postgresql.conf', 'vqueue.poll_budget = 0');
+$node->reload;
+ok($node->poll_query_until('postgres', 'SELECT ' . polls() . ' > 33'), 'without one they poll as before');
+
 $visitors->abandon;
 $node->stop('immediate');
 $node->start;

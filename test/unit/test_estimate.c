@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "polite.h"
 #include "score.h"
 #include "tap.h"
 
@@ -262,6 +263,54 @@ test_score(void)
 	ok(vq_score_error(&score) == 0, "the last ones count");
 }
 
+/* ---- polite polling ---- */
+
+/* Polls a second of all who wait, each as told. */
+static double
+polls(int64 waiting, int64 timeout, uint32 stretch)
+{
+	double		sum = 0;
+
+	for (int64 position = 1; position <= waiting; position++)
+		sum += (double) SECOND / vq_poll_delay(wait_at(position).median, timeout, stretch);
+	return sum;
+}
+
+static void
+test_polite(void)
+{
+	static const int rates[] = {1, 60, 6000, 600000};
+	static const int64 crowds[] = {0, 1, 100, 20000, 300000};
+
+	is(vq_poll_delay(0, 0, VQ_STRETCH), SECOND, "who is first asks every second");
+	is(vq_poll_delay(300 * SECOND, 0, VQ_STRETCH), 30 * SECOND, "who waits five minutes twice a minute");
+	is(vq_poll_delay(VQ_NEVER, 0, VQ_STRETCH), 60 * SECOND, "nobody less than every minute");
+	is(vq_poll_delay(VQ_NEVER, 0, VQ_STRETCH * 5 / 2), 150 * SECOND, "but if there are too many");
+	is(vq_poll_delay(VQ_NEVER, 0, PG_UINT32_MAX), 3600 * SECOND, "every hour at any rate");
+	is(vq_poll_delay(VQ_NEVER, 90 * SECOND, VQ_STRETCH * 5 / 2), 30 * SECOND, "and well before it is taken to be gone");
+	is(vq_poll_delay(-1, 0, VQ_STRETCH), 30 * SECOND, "where no wait is known, twice a minute");
+	is(vq_poll_stretch(4000, 5000), VQ_STRETCH, "within the budget nothing is stretched");
+	is(vq_poll_stretch(1e9, 0), VQ_STRETCH, "nor without one");
+	for (int r = 0; r < (int) lengthof(rates); r++)
+		for (int c = 0; c < (int) lengthof(crowds); c++)
+		{
+			double		load;
+			double		true_load;
+
+			begin(rates[r]);
+			count[VQ_LANE_NORMAL] = crowds[c];
+			foresee(0, 100000000, 0);
+			load = vq_poll_load(&forecast, crowds[c], 0);
+			true_load = polls(crowds[c], 0, VQ_STRETCH);
+			ok(fabs(load - true_load) <= 0.1 * true_load + 0.5,
+			   INT64_FORMAT " who wait at %d a minute poll %.1f times a second, taken for %.1f",
+			   crowds[c], rates[r], true_load, load);
+			true_load = polls(crowds[c], 0, vq_poll_stretch(load, 500));
+			ok(true_load < 550, "with a budget of 500, %.1f times", true_load);
+		}
+	is(vq_poll_load(NULL, 300, 0), 10, "while nobody is let in, each polls twice a minute");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -272,6 +321,7 @@ main(int argc, char **argv)
 	test_slots();
 	test_hostile(seed, small ? 5 : 50);
 	test_score();
+	test_polite();
 	if (small)
 		test_crowds(seed, 2, 1);
 	else
