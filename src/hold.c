@@ -245,7 +245,7 @@ write_draw(const pg_uuid_t *id, const VqEntrants *entrants, const char *hash, co
 static void
 hold(VqQueue *queue, const pg_uuid_t *id, const VqDrawRow *draw)
 {
-	Entrants		list = {id};
+	Entrants	list = {id};
 	VqEntrants	entrants;
 	char		hash[VQ_DIGEST_TEXT];
 	uint8		key[VQ_DIGEST_LEN];
