@@ -1316,6 +1316,79 @@ COMMENT ON FUNCTION vqueue.events_since(text, bigint, int) IS
     'is the next cursor; 0 is the beginning of what is kept. Works on a standby. '
     'Errors: 55000 cursor older than what vqueue.event_retention keeps, or of another log, or no log; 42704 unknown queue; 22023 out of range; 22004 a null';
 
+CREATE FUNCTION vqueue.explain_position(session uuid, OUT what text, OUT rule text, OUT n bigint, OUT detail text)
+    RETURNS SETOF record
+    LANGUAGE plpgsql STABLE ROWS 12 SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    p vqueue.place := vqueue.status(session);
+    me vqueue.user_sessions;
+    drawn bigint;
+    weighted bool;
+    my_key bigint;
+    until timestamptz;
+BEGIN
+    SELECT * INTO me FROM vqueue.user_sessions s WHERE s.id = session;
+    SELECT q.lane_weights IS NOT NULL INTO weighted FROM vqueue.queues q WHERE q.id = me.queue_id;
+    SELECT d.entrants INTO drawn FROM vqueue.draw_results d WHERE d.queue_id = me.queue_id AND d.drawn_at IS NOT NULL;
+    my_key := vqueue._order_key(me.queue_id, me.ticket, me.place_key);
+    until := coalesce(me.ready_at, me.served_at, me.left_at, clock_timestamp());
+
+    RETURN QUERY VALUES
+        ('arrival', NULL, me.ticket, format('Joined at %s with this ticket.', me.joined_at)),
+        ('lane', NULL, NULL, format('Its priority is %s.', me.priority));
+    IF drawn IS NOT NULL THEN
+        RETURN QUERY SELECT 'draw', NULL, CASE WHEN my_key < 0 THEN my_key + (1::bigint << 62) + 1 END,
+            CASE WHEN my_key < 0 THEN format('Drew this place of %s.', drawn)
+                 ELSE format('Came after %s were drawn, and stands behind them.', drawn) END;
+    END IF;
+    RETURN QUERY SELECT 'position', NULL, p.position,
+        CASE WHEN p.position > 0 THEN 'Waits at this position.' WHEN p.position = 0 THEN 'Is in.' ELSE format('Has ended: %s.', p.status) END;
+
+    RETURN QUERY
+    WITH others AS (
+        SELECT s.ticket, s.status, s.joined_at, s.left_at, coalesce(s.ready_at, s.served_at) AS entered_at,
+               CASE WHEN l.lane < l.mine THEN 'priority'
+                    WHEN l.lane = l.mine AND (l.key, s.ticket) < (my_key, me.ticket)
+                    THEN CASE WHEN l.key < 0 THEN 'draw' WHEN l.key > 0 AND l.key < my_key THEN 'random' ELSE 'arrival' END
+                    END AS ahead_by
+          FROM vqueue.user_sessions s,
+               LATERAL (SELECT array_position('{vip,high,normal,low}', s.priority) AS lane,
+                               array_position('{vip,high,normal,low}', me.priority) AS mine,
+                               vqueue._order_key(s.queue_id, s.ticket, s.place_key) AS key) AS l
+         WHERE s.queue_id = me.queue_id AND s.id <> me.id AND (s.left_at IS NULL OR s.left_at >= me.joined_at)),
+    counted AS (
+        SELECT 1 AS part, 'waits ahead' AS what, o.ahead_by AS rule
+          FROM others o WHERE me.status = 'waiting' AND o.status = 'waiting' AND o.ahead_by IS NOT NULL
+        UNION ALL
+        SELECT 2, 'entered before', coalesce(o.ahead_by, CASE WHEN weighted THEN 'turns' ELSE 'other' END)
+          FROM others o WHERE o.entered_at >= me.joined_at AND (o.entered_at < until OR o.entered_at = until AND o.ahead_by IS NOT NULL)
+        UNION ALL
+        SELECT 3, 'gave up ahead', o.ahead_by
+          FROM others o WHERE o.ahead_by IS NOT NULL AND o.entered_at IS NULL AND o.left_at BETWEEN me.joined_at AND until
+        UNION ALL
+        SELECT 4, 'came later', o.ahead_by
+          FROM others o WHERE o.ahead_by IS NOT NULL AND o.ticket > me.ticket AND o.joined_at <= until)
+    SELECT c.what, c.rule, count(*),
+           format(CASE c.what WHEN 'waits ahead' THEN 'Wait and stand ahead: they %s.'
+                              WHEN 'entered before' THEN 'Came in since it joined: they %s.'
+                              WHEN 'gave up ahead' THEN 'Stood ahead, and ended without coming in: they %s.'
+                              ELSE 'Joined after it, and stand or stood ahead: they %s.' END,
+                  CASE c.rule WHEN 'priority' THEN 'have a higher priority' WHEN 'draw' THEN 'drew a better place'
+                              WHEN 'random' THEN 'have a better random place' WHEN 'arrival' THEN 'came earlier'
+                              WHEN 'turns' THEN 'are of a lane whose turn it was' ELSE 'were let in by hand or past locked rows' END)
+      FROM counted c
+     GROUP BY c.part, c.what, c.rule
+     ORDER BY c.part, array_position('{priority,draw,arrival,random,turns,other}', c.rule);
+END
+$$;
+COMMENT ON FUNCTION vqueue.explain_position(uuid) IS
+    'why a session stands where it stands, counted in the tables: its arrival (n is the ticket), lane, draw (n is the place drawn) and '
+    'position; then how many wait ahead, have come in since it joined, gave up ahead of it, and came later but stand or stood ahead, '
+    'by rule: priority, draw, arrival, random, turns (by lane_weights) or other. Lanes are those of now. '
+    'Errors: 42704 unknown session; 22004 null';
+
 /* --------------------------------------------------------------- watchers */
 
 CREATE FUNCTION vqueue._counters(OUT queue_id uuid, OUT waiting bigint, OUT serving bigint, OUT head bigint,

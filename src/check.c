@@ -47,7 +47,7 @@ typedef struct Expected
 	pg_uuid_t	id;				/* key */
 	VqSettings	settings;
 	VqLine		line;
-	ExpectedKey *keys;		/* of who waits by a key, as the rows came */
+	ExpectedKey *keys;			/* of who waits by a key, as the rows came */
 	int			n_keys;
 	int			max_keys;
 	VqEntrants	entrants;		/* of its draw, if that was held */

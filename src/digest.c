@@ -85,8 +85,8 @@ vq_digest_text(const uint8 *digest, char *text)
 
 	for (int i = 0; i < VQ_DIGEST_LEN; i++)
 	{
-		*text++ = digits[digest[i] >> 4];
-		*text++ = digits[digest[i] & 0x0f];
+		text[2 * i] = digits[digest[i] >> 4];
+		text[2 * i + 1] = digits[digest[i] & 0x0f];
 	}
-	*text = '\0';
+	text[2 * VQ_DIGEST_LEN] = '\0';
 }

@@ -29,11 +29,12 @@ typedef struct VqDraw
 	uint64		n;				/* who are drawn */
 	uint32		rows;
 	uint32		columns;		/* rows * columns >= n; rows >= columns */
-	const uint32 *steps;		/* [VQ_DRAW_ROUNDS][rows]: how far to move, less than rows or columns */
+	const uint32 *steps;		/* [VQ_DRAW_ROUNDS][rows]: how far to move, less than rows or
+								 * columns */
 } VqDraw;
 
 /* What the key says in a round of a value: 64 pseudorandom bits. */
-typedef uint64 (*VqDrawFunction) (void *ctx, int round, uint32 value);
+typedef uint64(*VqDrawFunction) (void *ctx, int round, uint32 value);
 
 /* Set the shape for n from 1 to VQ_DRAW_MAX; steps are the caller's to bring. */
 extern void vq_draw_shape(VqDraw *draw, uint64 n);

@@ -26,6 +26,9 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+/* How many go into an array, of a gigabyte at the most. */
+#define MAX_LISTED 100000000
+
 /* ---- the list of tickets ---- */
 
 bytea *
@@ -74,7 +77,7 @@ unpack_tickets(const bytea *packed, int64 n)
 			step |= (uint64) (*byte++ & 0x7f) << shift;
 		if (byte == end || (*byte & 0x80) || found == n)
 			break;
-		step |= (uint64) *byte << shift;
+		step |= ((uint64) byte[0]) << shift;
 		ticket += step;
 		if (step == 0 || ticket > VQ_MAX_TICKET)
 			break;
@@ -184,11 +187,11 @@ vq_scan_draws(Snapshot snapshot, VqDrawCallback callback)
 void
 vq_draw_key(const uint8 *seed, int64 n, const char *hash, const char *beacon, uint8 *key)
 {
-	char		text[VQ_DIGEST_TEXT];
+	char		seed_text[VQ_DIGEST_TEXT];
 	char	   *all;
 
-	vq_digest_text(seed, text);
-	all = psprintf("vqueue draw 1\n%s\n" INT64_FORMAT "\n%s\n%s", text, n, hash, beacon);
+	vq_digest_text(seed, seed_text);
+	all = psprintf("vqueue draw 1\n%s\n" INT64_FORMAT "\n%s\n%s", seed_text, n, hash, beacon);
 	vq_sha256(all, strlen(all), key);
 	pfree(all);
 }
@@ -318,6 +321,16 @@ vqueue_draw_place(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(vq_draw_place(&draw, number - 1) + 1);
 }
 
+static void
+check_array(int64 n)
+{
+	if (n > MAX_LISTED)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many entrants to be listed"),
+				 errdetail("There are " INT64_FORMAT " of them, and at most %d fit into an array.", n, MAX_LISTED)));
+}
+
 static Datum
 int8_array(Datum *elements, int64 n)
 {
@@ -336,6 +349,7 @@ vqueue_draw_places(PG_FUNCTION_ARGS)
 
 	if (n < 0 || n > VQ_MAX_ENTRANTS)
 		bad_key();
+	check_array(n);
 	places = vq_draw_all(key, (uint32) n);
 	elements = MemoryContextAllocHuge(CurrentMemoryContext, Max(n, 1) * sizeof(Datum));
 	for (int64 i = 0; i < n; i++)
@@ -353,6 +367,7 @@ vqueue_draw_tickets(PG_FUNCTION_ARGS)
 
 	if (!vq_fetch_draw(PG_GETARG_UUID_P(0), NULL, &row) || row.tickets == NULL)
 		PG_RETURN_NULL();
+	check_array(row.n);
 	elements = MemoryContextAllocHuge(CurrentMemoryContext, Max(row.n, 1) * sizeof(Datum));
 	for (int64 i = 0; i < row.n; i++)
 		elements[i] = Int64GetDatum(row.tickets[i]);

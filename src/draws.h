@@ -22,7 +22,8 @@ typedef struct VqDrawRow
 	bool		drawn;
 	int64		n;				/* what the row says of the entrants; 0 until drawn */
 	char	   *hash;			/* of their list; NULL until drawn */
-	int64	   *tickets;		/* rising; NULL until drawn, or if they are not what is to be expected */
+	int64	   *tickets;		/* rising; NULL until drawn, or if they are not what is to be
+								 * expected */
 } VqDrawRow;
 
 /* The draw of a queue; snapshot NULL is the latest.  False if it has none. */

@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "draws.h"
+#include "due.h"
 #include "executor/spi.h"
 #include "hold.h"
 #include "miscadmin.h"
@@ -135,16 +136,43 @@ by_ticket(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/*
+ * The first ticket that stands in memory, and how many do.  Whoever has committed
+ * stands there, so nobody who waits is before it.
+ */
+static int64
+first_standing(VqQueue *queue, int64 *standing)
+{
+	int64		first = PG_INT64_MAX;
+
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	*standing = vq_standing(queue);
+	for (int lane = 0; lane < VQ_LANES; lane++)
+	{
+		int64		ticket;
+
+		if (vq_line_collect(&queue->line, vq_arena(), lane, 1, &ticket, 1) > 0)
+			first = Min(first, ticket);
+	}
+	LWLockRelease(&queue->lock);
+	return first;
+}
+
 /* All who wait, by their tickets. */
 static void
-list_entrants(Entrants *list)
+list_entrants(VqQueue *queue, Entrants *list)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	int64		standing;
+	int64		first = first_standing(queue, &standing);
 
 	list->room = 1024;
 	list->entrants = palloc(list->room * sizeof(Entrant));
 	list->sorted = true;
-	vq_scan_live(snapshot, list_entrant, list);
+	if (vq_few_of_all(standing))
+		vq_scan_tickets(list->queue_id, first, snapshot, list_entrant, list);
+	else
+		vq_scan_live(snapshot, list_entrant, list);
 	UnregisterSnapshot(snapshot);
 	if (!list->sorted)
 		qsort(list->entrants, list->n, sizeof(Entrant), by_ticket);
@@ -217,12 +245,12 @@ write_draw(const pg_uuid_t *id, const VqEntrants *entrants, const char *hash, co
 static void
 hold(VqQueue *queue, const pg_uuid_t *id, const VqDrawRow *draw)
 {
-	Entrants		list = {id};
+	Entrants	list = {id};
 	VqEntrants	entrants;
 	char		hash[VQ_DIGEST_TEXT];
 	uint8		key[VQ_DIGEST_LEN];
 
-	list_entrants(&list);
+	list_entrants(queue, &list);
 	hash_list(&list, hash);
 	vq_draw_key(draw->seed, list.n, hash, draw->beacon, key);
 	entrants.n = (uint32) list.n;

@@ -316,7 +316,7 @@ vq_note_add(VqQueue *queue, const VqRow *row, VqKind kind, int flags, bool withi
 	if (vq_lets_all_in(queue))
 		flags &= ~VQ_PAID;
 	else if (within_cap && kind == VQ_INSIDE &&
-		queue->line.count[VQ_INSIDE] >= queue->settings.max_concurrent_users)
+			 queue->line.count[VQ_INSIDE] >= queue->settings.max_concurrent_users)
 	{
 		LWLockRelease(&queue->lock);
 		ereport(ERROR,

@@ -19,7 +19,9 @@
 #include "recall.h"
 #include "roster.h"
 #include "standing.h"
+#include "storage/bufmgr.h"
 #include "storage/ipc.h"
+#include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -31,6 +33,9 @@
 
 /* Below this share of live rows the index of live sessions is the shorter way. */
 #define LIVE_SHARE 0.2
+
+/* Of a block that is full, about. */
+#define ROWS_A_BLOCK 40.0
 
 typedef struct Loader
 {
@@ -123,6 +128,40 @@ vq_scan_live(Snapshot snapshot, VqRowCallback callback, void *arg)
 	else
 		scan_by_table(rel, snapshot, callback, arg);
 	table_close(rel, NoLock);
+}
+
+void
+vq_scan_tickets(const pg_uuid_t *queue_id, int64 from, Snapshot snapshot, VqRowCallback callback, void *arg)
+{
+	Relation	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);
+	Relation	index = index_open(vq_relation(VQ_SESSIONS_TICKET), AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	VqRow		row;
+
+	ScanKeyInit(&keys[0], Anum_sessions_queue_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(queue_id));
+	ScanKeyInit(&keys[1], Anum_sessions_ticket, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
+	scan = systable_beginscan_ordered(rel, index, snapshot, 2, keys);
+	while ((tuple = systable_getnext_ordered(scan, ForwardScanDirection)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		vq_read_row(tuple, RelationGetDescr(rel), &row);
+		callback(&row, arg);
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, NoLock);
+	table_close(rel, NoLock);
+}
+
+bool
+vq_few_of_all(int64 rows)
+{
+	Relation	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);
+	double		all = Max(rel->rd_rel->reltuples, RelationGetNumberOfBlocks(rel) * ROWS_A_BLOCK);
+
+	table_close(rel, NoLock);
+	return rows < LIVE_SHARE * all;
 }
 
 void

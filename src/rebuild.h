@@ -38,6 +38,16 @@ extern void vq_demand_rebuild(void);
 typedef void (*VqRowCallback) (const VqRow *row, void *arg);
 extern void vq_scan_live(Snapshot snapshot, VqRowCallback callback, void *arg);
 
+/*
+ * Call with every session of one queue, from this ticket on, that the snapshot
+ * sees, finished ones too, in the order of tickets.
+ */
+extern void vq_scan_tickets(const pg_uuid_t *queue_id, int64 from, Snapshot snapshot,
+							VqRowCallback callback, void *arg);
+
+/* Whether one queue's so many rows are better read so than with all live ones. */
+extern bool vq_few_of_all(int64 rows);
+
 /* Call with every queue that the snapshot sees. */
 typedef void (*VqQueueCallback) (const pg_uuid_t *id, const VqSettings *settings, void *arg);
 extern void vq_scan_queues(Snapshot snapshot, VqQueueCallback callback, void *arg);

@@ -96,7 +96,8 @@ typedef struct VqStanding
 	bool		ordered;		/* order[] decides, and has everybody who has a bit in a lane */
 	int64		keyed;			/* of those the ones with a key other than 0 */
 	VqOrder		order[VQ_LANES];
-	uint32		drawn;			/* who were drawn, as far as that is known, which it is while one stands */
+	uint32		drawn;			/* who were drawn, as far as that is known, which it is while one
+								 * stands */
 	int64		first_drawn;	/* the first and the last of their tickets */
 	int64		last_drawn;
 	VqRef		map;			/* their tickets, rising, then the places */

@@ -219,8 +219,9 @@ random_distance(int64 *distance)
 
 	if (!pg_strong_random(&bits, sizeof(bits)))
 		return false;
-	/* More than 0 and at most 1, so that the logarithm is finite: below 37. */
-	*distance = (int64) (-log(((bits >> 11) + 1) * 0x1p-53) * VQ_KEY_UNIT);
+
+	/* The logarithm is of a number more than 0 and at most 1: below 37. */
+	*distance = (int64) (-log(((bits >> 11) + 1) / 9007199254740992.0) * VQ_KEY_UNIT);
 	return true;
 }
 

@@ -45,6 +45,7 @@ INSERT INTO face VALUES
     ('prepare_draw', '{text}', 'text', 'volatile'),
     ('set_draw_beacon', '{text,text}', 'void', 'volatile'),
     ('draw_entrants', '{text}', 'setof record', 'stable'),
+    ('explain_position', '{uuid}', 'setof record', 'stable'),
     ('verify_draw', '{text,uuid}', 'record', 'stable'),
     ('check', '{}', 'setof record', 'volatile'),
     ('rebuild', '{}', 'bigint', 'volatile'),

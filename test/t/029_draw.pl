@@ -179,6 +179,8 @@ unlike(run_script("$dir/forged.csv", $seed, ''), qr/places wrong: 0\n/, 'nor wit
 
 # ---- all orders are alike likely ----
 
+$standby->safe_psql('postgres', 'DELETE FROM vqueue.queues');
+$standby->safe_psql('postgres', 'VACUUM vqueue.user_sessions');
 $standby->safe_psql('postgres', q{
 	CREATE TABLE orders (n int);
 	DO $$
