@@ -233,6 +233,8 @@ CREATE TABLE vqueue.events (
     event       text NOT NULL,
     payload     jsonb NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
+/* To compress a long list would take the worker longer than to make, write and send it. */
+ALTER TABLE vqueue.events ALTER COLUMN payload SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX events_queue_id_seq_key ON vqueue.events (queue_id, seq);
 COMMENT ON TABLE vqueue.events IS 'the log of events, written by the worker in the transaction that tells them';
 COMMENT ON COLUMN vqueue.events.seq IS 'rises in the order of commits, with gaps: microseconds since 1970, or one more than the last';

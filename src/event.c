@@ -14,9 +14,12 @@
 #include "guc.h"
 #include "lib/stringinfo.h"
 #include "statement.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #define ALL_CHANNEL "vqueue"
@@ -42,6 +45,13 @@ typedef struct Event
 	TimestampTz at;
 	char		channel[NAMEDATALEN];
 } Event;
+
+/* Events of this transaction that are yet to be logged, by column; their values are in its context. */
+#define COLUMNS 5
+#define UNLOGGED 200
+
+static Datum unlogged[COLUMNS][UNLOGGED];
+static int	n_unlogged = 0;
 
 /* The last seq that was given out, 0 if not known yet; one that was rolled back leaves a gap. */
 static int64 last_seq = 0;
@@ -128,12 +138,43 @@ next_seq(TimestampTz at)
 	return last_seq;
 }
 
-/* End the event with its number, log it and send it; where it is not logged it has no number. */
+void
+vq_begin_events(void)
+{
+	n_unlogged = 0;				/* of a transaction that failed */
+}
+
+void
+vq_log_events(void)
+{
+	static const Oid types[COLUMNS] = {INT8OID, UUIDOID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
+	Datum		arrays[COLUMNS];
+	VqCaller	caller;
+
+	if (n_unlogged == 0)
+		return;
+	for (int i = 0; i < COLUMNS; i++)
+	{
+		int16		length;
+		bool		by_value;
+		char		align;
+
+		get_typlenbyvalalign(types[i], &length, &by_value, &align);
+		arrays[i] = PointerGetDatum(construct_array(unlogged[i], n_unlogged, types[i], length, by_value, align));
+	}
+	vq_execute(VQ_INSERT_EVENTS, arrays, NULL, &caller);
+	vq_executed(&caller);
+	n_unlogged = 0;
+}
+
+/*
+ * End the event with its number, send it, and have it logged together with others of
+ * the transaction.  Where nothing is logged it has no number.
+ */
 static void
 log_and_send(Event *event)
 {
-	Datum		values[5];
-	VqCaller	caller;
+	MemoryContext old;
 	int64		seq;
 
 	if (!vq_logging())
@@ -144,14 +185,16 @@ log_and_send(Event *event)
 	}
 	seq = next_seq(event->at);
 	appendStringInfo(&event->text, ",\"seq\":" INT64_FORMAT "}", seq);
-	values[0] = Int64GetDatum(seq);
-	values[1] = UUIDPGetDatum(&event->queue_id);
-	values[2] = TimestampTzGetDatum(event->at);
-	values[3] = CStringGetTextDatum(event->type);
-	values[4] = CStringGetTextDatum(event->text.data);
-	vq_execute(VQ_INSERT_EVENT, values, NULL, &caller);
-	vq_executed(&caller);
 	send(event);
+	if (n_unlogged == UNLOGGED)
+		vq_log_events();
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	unlogged[0][n_unlogged] = Int64GetDatum(seq);
+	unlogged[1][n_unlogged] = UUIDPGetDatum(memcpy(palloc(UUID_LEN), &event->queue_id, UUID_LEN));
+	unlogged[2][n_unlogged] = TimestampTzGetDatum(event->at);
+	unlogged[3][n_unlogged] = CStringGetTextDatum(event->type);
+	unlogged[4][n_unlogged++] = CStringGetTextDatum(event->text.data);
+	MemoryContextSwitchTo(old);
 }
 
 /* ---- lists ---- */

@@ -26,6 +26,10 @@
  */
 extern int64 vq_seq_at(TimestampTz at);
 
+/* Before anything is told in a transaction, and when all is: log it. */
+extern void vq_begin_events(void);
+extern void vq_log_events(void);
+
 /* Sessions let in, in line order. */
 extern void vq_tell_released(const pg_uuid_t *queue_id, const VqSettings *settings,
 							 const VqReleased *released, int n);

@@ -103,9 +103,12 @@ static const struct
 		" RETURNING s.left_at) SELECT pg_catalog.count(*), pg_catalog.max(g.left_at) FROM gone AS g",
 		4, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID}
 	},
-	[VQ_INSERT_EVENT] = {
-		"INSERT INTO vqueue.events (seq, queue_id, at, event, payload) VALUES ($1, $2, $3, $4, $5::pg_catalog.jsonb)",
-		5, {INT8OID, UUIDOID, TIMESTAMPTZOID, TEXTOID, TEXTOID}
+	[VQ_INSERT_EVENTS] = {
+		"INSERT INTO vqueue.events (seq, queue_id, at, event, payload)"
+		" SELECT t.seq, t.queue_id, t.at, t.event, t.payload::pg_catalog.jsonb"
+		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
+		" pg_catalog.unnest($4), pg_catalog.unnest($5)) AS t (seq, queue_id, at, event, payload)",
+		5, {INT8ARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
 	},
 	[VQ_INSERT_MARK] = {
 		"INSERT INTO vqueue.event_marks (queue_id, state) VALUES ($1, $2) ON CONFLICT (queue_id) DO NOTHING",

@@ -22,7 +22,7 @@ typedef enum VqStatement
 	VQ_END_SILENT,				/* many whose time is up, past locked rows */
 	VQ_PURGE_SESSIONS,			/* a batch of ended ones, past locked rows; returns how many and
 								 * the latest end among them */
-	VQ_INSERT_EVENT,			/* into the log */
+	VQ_INSERT_EVENTS,			/* into the log, from arrays */
 	VQ_INSERT_MARK,				/* of a new queue's log */
 	VQ_MARK_STATE,				/* the state last told */
 	VQ_TRIM_EVENTS,				/* a batch of old ones; returns how many and the last seq */

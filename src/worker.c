@@ -14,6 +14,7 @@
 #include "chore.h"
 #include "commands/async.h"
 #include "due.h"
+#include "event.h"
 #include "executor/spi.h"
 #include "lib/pairingheap.h"
 #include "miscadmin.h"
@@ -207,6 +208,7 @@ try_visits(VqVisit *visits, int n, int *failed, char **message)
 	{
 		vq_begin_work("visiting queues");
 		MemoryContextSwitchTo(round_context);
+		vq_begin_events();
 		if (vq_installed() && vq_lock_tables())
 		{
 			for (int i = 0; i < n; i++)
@@ -214,7 +216,8 @@ try_visits(VqVisit *visits, int n, int *failed, char **message)
 				at = i;
 				vq_make_visit(&visits[i]);
 			}
-			at = -1;			/* what a commit does is done for all */
+			at = -1;			/* what follows is done for all */
+			vq_log_events();
 		}
 		else
 			end = ROUND_LOCKED;
