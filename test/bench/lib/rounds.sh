@@ -54,8 +54,17 @@ tps()
 	sed -n 's/^tps = \([0-9.]*\).*/\1/p' <<< "$out"
 }
 
+# A client program of the benchmark's own.
+client()
+{
+	local program=$1
+
+	shift
+	PGHOST=$work PGUSER=postgres "$work/$program" "$@"
+}
+
 #
-# Loads that take turns of a fifth of a second: label:database:statement:values,
+# Loads that take turns of a fraction of a second: label:database:statement:values,
 # the last two being files, of sql/ and of $work or nothing.  Each round adds a
 # sample a label, of statements a second.
 #
@@ -68,12 +77,19 @@ loads()
 		labels+=("$label")
 		arguments+=("$db" "${values:+$work/}${values:-/dev/null}" "$(grep -v '^--' "$here/sql/$statement")")
 	done
-	PGHOST=$work PGUSER=postgres "$work/load" "$clients" 2 "$turns_a_load" 0.2 "${arguments[@]}" > "$work/load.out"
+	client load "$clients" 2 "$warm_turns" "$turns_a_load" "$turn" "${arguments[@]}" > "$work/load.out"
 	while read -ra line; do
 		for ((i = 0; i < ${#labels[@]}; i++)); do
 			take "${labels[i]}" "${line[i]}"
 		done
 	done < "$work/load.out"
+}
+
+# One load alone, in about $seconds: database, statement, values; statements a second.
+load_rate()
+{
+	client load "$clients" 2 1 "$(calc "int($seconds / 0.2)")" 0.2 "$1" "$work/$3" "$(grep -v '^--' "$here/sql/$2")" |
+		awk '{ sum += $1 } END { print sum / NR }'
 }
 
 # Milliseconds of each transaction.
