@@ -38,7 +38,7 @@ NR > 1 {
 	sub(/"$/, "", $NF)
 	if ($7 == "-") next
 	n++
-	what[n] = $1; value[n] = $2; ratio[n] = $4; goal[n] = $7; met[n] = $8; times[n] = $9
+	what[n] = $1; value[n] = $2; ratio[n] = $4; goal[n] = $7; met[n] = $8; times[n] = $9 == "" ? "" : $9 + 0
 }
 
 END {
@@ -62,7 +62,7 @@ END {
 			continue
 		}
 		printf "<rect x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"%d\" class=\"%s\"/>\n", left, y + 1, across(times[i]) - left, bar, met[i]
-		text(left + width + 10, y + bar - 2, "start", "", (ratio[i] == "-" ? value[i] : ratio[i]) " (goal " goal[i] ")" (met[i] == "yes" ? "" : ", not met"))
+		text(left + width + 10, y + bar - 2, "start", "", (goal[i] ~ /[a-z%]/ ? value[i] : ratio[i]) " (goal " goal[i] ")" (met[i] == "yes" ? "" : ", not met"))
 	}
 	printf "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\" class=\"goal\"/>\n", across(1), across(1), top - 4, height - 36
 	print "</svg>"

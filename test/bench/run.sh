@@ -56,6 +56,16 @@ else
 fi
 sections=${ONLY:-$sections}
 
+# A number as it is read most easily.
+thousands()
+{
+	sed -E ':again; s/([0-9])([0-9]{3})($|,)/\1,\2\3/; t again' <<< "$1"
+}
+
+few_text=$(thousands $few)
+many_text=$(thousands "$waiting")
+huge_text=$(thousands "$huge")
+
 wanted()
 {
 	[[ " $sections " == *" $1 "* ]]
@@ -104,12 +114,15 @@ build_clients
 build_constant
 measure_noise before
 
-step "a server with $few waiting in one database, $waiting in another; Redis with as many"
+step "a server with $few_text waiting in one database, $many_text in another; Redis with 1,000,000"
 init_server
 start_server
+add_database many setup.sql -v waiting="$waiting" &
+filling=$!
 start_redis
 add_database few setup.sql -v waiting=$few
-add_database many setup.sql -v waiting=$waiting
+wait "$filling" || die "the database of $waiting could not be made"
+databases+=(many)
 script many constant_setup.sql -v library="$work/constant"
 start_pgq
 draw_sessions few many

@@ -5,7 +5,7 @@
 
 bench_memory()
 {
-	local what="shared memory a waiting session, $waiting waiting"
+	local what="shared memory a waiting session, $many_text waiting"
 
 	step "memory"
 	take memory "$(bytes_a_session many)"
@@ -32,23 +32,23 @@ bytes_a_session()
 
 bench_reads()
 {
-	step "reads: SELECT 1, a constant place, poll, position, heartbeat, at $few and at $waiting waiting"
+	step "reads: SELECT 1, a constant place, poll, position, heartbeat, at $few_text and at $many_text waiting"
 	loads floor:many:select_1.sql: constant:many:constant.sql: poll_many:many:poll.sql:many.sessions \
 		constant_of:many:constant_of.sql:many.sessions poll_few:few:poll.sql:few.sessions \
 		position_few:few:position.sql:few.tickets position_many:many:position.sql:many.tickets \
 		heartbeat:many:heartbeat.sql:many.sessions position_session:many:position_session.sql:many.sessions
 
-	rate_row "SELECT * FROM poll(session), $waiting waiting, against a constant place from C" poll_many constant 0.95
-	rate_row "SELECT * FROM poll(session), $waiting waiting, against one from C with a session as its argument" \
+	rate_row "SELECT * FROM poll(session), $many_text waiting, against a constant place from C" poll_many constant 0.95
+	rate_row "SELECT * FROM poll(session), $many_text waiting, against one from C with a session as its argument" \
 		poll_many constant_of -
-	rate_row "SELECT * FROM poll(session), $waiting waiting, against SELECT 1" poll_many floor 0.6
-	rate_row "SELECT * FROM poll(session), $few waiting, against SELECT 1" poll_few floor 0.6
-	time_row "time of poll(session): $waiting waiting against $few" poll_many poll_few 1.2
-	rate_row "SELECT position(queue, ticket), $waiting waiting, against SELECT 1" position_many floor 0.93
-	rate_row "SELECT position(queue, ticket), $few waiting, against SELECT 1" position_few floor 0.93
-	time_row "time of position(queue, ticket): $waiting waiting against $few" position_many position_few 1.2
-	rate_row "SELECT position(session), $waiting waiting, against SELECT 1" position_session floor 0.85
-	rate_row "SELECT heartbeat(session), $waiting waiting, against SELECT 1" heartbeat floor 0.85
+	rate_row "SELECT * FROM poll(session), $many_text waiting, against SELECT 1" poll_many floor 0.6
+	rate_row "SELECT * FROM poll(session), $few_text waiting, against SELECT 1" poll_few floor 0.6
+	time_row "time of poll(session): $many_text waiting against $few_text" poll_many poll_few 1.2
+	rate_row "SELECT position(queue, ticket), $many_text waiting, against SELECT 1" position_many floor 0.93
+	rate_row "SELECT position(queue, ticket), $few_text waiting, against SELECT 1" position_few floor 0.93
+	time_row "time of position(queue, ticket): $many_text waiting against $few_text" position_many position_few 1.2
+	rate_row "SELECT position(session), $many_text waiting, against SELECT 1" position_session floor 0.85
+	rate_row "SELECT heartbeat(session), $many_text waiting, against SELECT 1" heartbeat floor 0.85
 }
 
 # Positions of 100 random sessions at a time, against 1 and 100 ZRANKs a round trip.
@@ -78,7 +78,7 @@ rate_zrank_100()		{ redis_rate zrank_100 "$clients" 100 ZRANK line 00000000-0000
 # The very long line against one of 10,000: a database each; the last section, as it makes room for them.
 bench_long()
 {
-	step "long: a line of $huge and one of 10,000"
+	step "long: a line of $huge_text and one of 10,000"
 	drop_database many
 	add_database ten line_setup.sql -v waiting=10000 -v step=10000
 	add_database huge line_setup.sql -v waiting="$huge" -v step=500000
@@ -88,11 +88,11 @@ bench_long()
 		position_session_ten:ten:position_session.sql:ten.sessions \
 		position_session_huge:huge:position_session.sql:huge.sessions \
 		position_ten:ten:position.sql:ten.tickets position_huge:huge:position.sql:huge.tickets
-	rate_row "SELECT * FROM poll(session): $huge waiting against 10,000" poll_huge poll_ten 0.95
-	rate_row "SELECT position(session): $huge waiting against 10,000" position_session_huge position_session_ten 0.95
-	rate_row "SELECT heartbeat(session): $huge waiting against 10,000" heartbeat_huge heartbeat_ten 0.95
-	rate_row "SELECT position(queue, ticket): $huge waiting against 10,000" position_huge position_ten 0.95
+	rate_row "SELECT * FROM poll(session): $huge_text waiting against 10,000" poll_huge poll_ten 0.95
+	rate_row "SELECT position(session): $huge_text waiting against 10,000" position_session_huge position_session_ten 0.95
+	rate_row "SELECT heartbeat(session): $huge_text waiting against 10,000" heartbeat_huge heartbeat_ten 0.95
+	rate_row "SELECT position(queue, ticket): $huge_text waiting against 10,000" position_huge position_ten 0.95
 	take memory_huge "$(bytes_a_session huge)"
-	absolute_row "shared memory a waiting session, $huge waiting" memory_huge bytes 'at most' 6
+	absolute_row "shared memory a waiting session, $huge_text waiting" memory_huge bytes 'at most' 6
 	restart_rows huge "$huge"
 }

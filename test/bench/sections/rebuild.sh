@@ -7,8 +7,8 @@ bench_rebuild()
 {
 	step "rebuild: rebuild(), count(*) by one process, count(*) as planned by default"
 	turns count_one:seconds_count_one rebuild:seconds_rebuild count_default:seconds_count_default
-	time_row_of "rebuild() of $waiting waiting, against count(*) by one process" rebuild count_one 3
-	time_row_of "rebuild() of $waiting waiting, against count(*) as planned by default" rebuild count_default 3
+	time_row_of "rebuild() of $many_text waiting, against count(*) by one process" rebuild count_one 3
+	time_row_of "rebuild() of $many_text waiting, against count(*) as planned by default" rebuild count_default 3
 	restart_rows many "$waiting"
 }
 

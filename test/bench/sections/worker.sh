@@ -57,12 +57,12 @@ bench_pacing()
 	ask few "SELECT vqueue.pause('paced_600'), vqueue.pause('paced_60000')" > /dev/null
 	for rate in 600 60000; do
 		burst=$((rate / 600))
-		text="$rate a minute, $pacing_seconds s"
+		text="$(thousands $rate) a minute, $pacing_seconds s"
 		script few pacing_read.sql -v queue="paced_$rate" -v rate="$rate" -v burst="$burst" -F ' ' > "$work/pacing"
 		read -r over error released < "$work/pacing"
 		take "over_$rate" "$over"
 		take "error_$rate" "$error"
-		notes+=("at $rate a minute $released came in, in $pacing_seconds s")
+		notes+=("at $(thousands $rate) a minute $(thousands "$released") came in, in $pacing_seconds s")
 		absolute_row "pacing at $text: sessions beyond the bound, in the worst window" "over_$rate" sessions 'at most' 0
 		absolute_row "pacing at $text: error of the worst window of 10 s" "error_$rate" % 'at most' 2
 	done
@@ -75,7 +75,7 @@ bench_queues()
 {
 	local small large i a b
 
-	step "queues: CPU of the worker with 100 queues and with $queues, 100 of them active"
+	step "queues: CPU of the worker with 100 queues and with $(thousands "$queues"), 100 of them active"
 	for i in 100 "$queues"; do
 		PGOPTIONS="-c bench.queues=$i" add_database "queues_$i" queues_setup.sql -v waiting=$((20 * rounds * queue_seconds))
 	done
@@ -90,8 +90,8 @@ bench_queues()
 	done
 	take released_100 "$(ask queues_100 "SELECT sum(released) FROM vqueue.overview")"
 	take released_many "$(ask "queues_$queues" "SELECT sum(released) FROM vqueue.overview")"
-	notes+=("of 100 queues $(median released_100) were let in, of $queues $(median released_many)")
-	time_row_of "worker's CPU in $queue_seconds s, $queues open queues, 100 of them active, against 100 queues" cpu_many cpu_100 2
+	notes+=("of 100 queues $(median released_100) were let in, of $(thousands "$queues") $(median released_many)")
+	time_row_of "worker's CPU in $queue_seconds s, $(thousands "$queues") open queues, 100 of them active, against 100 queues" cpu_many cpu_100 2
 	for i in 100 "$queues"; do
 		drop_database "queues_$i"
 	done

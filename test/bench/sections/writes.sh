@@ -74,7 +74,7 @@ rate_release()			{ calc "10000 / $(script many release_10000.sql)"; }
 
 # ---- whole lives ----
 
-life_cap=100
+life_cap=400
 life_waiting=1000
 
 need_life()
@@ -85,7 +85,7 @@ need_life()
 # Sessions a second, and the bytes of WAL a session of ours and of the floor.
 bench_life()
 {
-	local waiting_text="$life_waiting waiting" room
+	local waiting_text="$(thousands $life_waiting) waiting" room
 
 	step "life: join, 3 polls, release, complete; ours, SKIP LOCKED, naive, bare INSERT and UPDATEs"
 	need_life
@@ -119,15 +119,9 @@ life_ring()
 	echo $(((life_cap + life_waiting) / clients))
 }
 
-# Those who are still there from the round before have no client any more; that is not measured.
-forget_the_rest()
-{
-	ask life "DELETE FROM vqueue.user_sessions WHERE left_at IS NULL"
-}
-
 life_vqueue()
 {
-	forget_the_rest
+	ask life "TRUNCATE vqueue.user_sessions"
 	ask life CHECKPOINT
 	client life life "$clients" "$(life_ring)" 2 "$seconds" 0 \
 		"SELECT * FROM vqueue.join('life')" "SELECT * FROM vqueue.poll(\$1)" "SELECT * FROM vqueue.complete(\$1)" \
@@ -140,7 +134,8 @@ life_vqueue()
 # life_of ROOM JOIN STATUS [LOCK]: a room in plain SQL, in which one more connection lets in.
 life_of()
 {
-	ask life "TRUNCATE bench.$1; CHECKPOINT" > /dev/null
+	ask life "TRUNCATE bench.$1"
+	ask life CHECKPOINT
 	client life life "$clients" "$(life_ring)" 2 "$seconds" 0 "$2" "$3" \
 		"UPDATE bench.$1 SET status = 'completed', left_at = clock_timestamp() WHERE id = \$1 AND status = 'serving'" \
 		"WITH next AS (
@@ -179,7 +174,7 @@ with_position()
 
 life_naive()
 {
-	life_of naive "WITH next AS (UPDATE bench.counter SET last_ticket = last_ticket + 1 RETURNING last_ticket)
+	life_of naive "WITH next AS (UPDATE bench.counter SET last_ticket = last_ticket + 1 WHERE id = 1 RETURNING last_ticket)
 		INSERT INTO bench.naive (user_id, ticket) SELECT gen_random_uuid(), last_ticket FROM next RETURNING *" \
 		"$(with_position naive)"
 }
@@ -221,7 +216,7 @@ bench_hour()
 {
 	local tenth
 
-	step "hour: $hour_sessions sessions through one queue with a snapshot held open, in ten parts"
+	step "hour: $(thousands "$hour_sessions") sessions through one queue with a snapshot held open, in ten parts"
 	need_life
 	script life hour_setup.sql -v cap=$life_cap > /dev/null
 	hold_snapshot
@@ -241,8 +236,14 @@ bench_hour()
 	notes+=("the hour by tenths, sessions a second, and one INSERT and two UPDATEs just before each: $(paste -d ' ' \
 		<(tr ' ' '\n' <<< "${samples[hour]}" | grep .) <(tr ' ' '\n' <<< "${samples[hour_floor]}" | grep .) |
 		awk '{ printf "%s%d and %d", (NR > 1 ? ", " : ""), $1, $2 }')")
-	rate_row "$hour_sessions sessions through one queue, a snapshot held open: last tenth against first" hour_last hour_first 0.9
+	rate_row "$(thousands "$hour_sessions") sessions through one queue, a snapshot held open: last tenth against first" hour_last hour_first 0.9
 	fixed_row "the same, each tenth as a share of INSERT and UPDATEs just before it" beside_last beside_first shares 'at least' -
+}
+
+# Those who are still there from the tenth before have no client any more; that is not measured.
+forget_the_rest()
+{
+	ask life "DELETE FROM vqueue.user_sessions WHERE left_at IS NULL"
 }
 
 tenth_of()
