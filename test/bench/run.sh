@@ -123,6 +123,7 @@ start_redis
 add_database few setup.sql -v waiting=$few
 wait "$filling" || die "the database of $waiting could not be made"
 databases+=(many)
+[ "$(ask many "SELECT waiting FROM vqueue.overview")" = "$waiting" ] || die "the long line is not as long as it should be"
 script many constant_setup.sql -v library="$work/constant"
 start_pgq
 draw_sessions few many

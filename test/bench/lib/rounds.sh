@@ -3,6 +3,9 @@
 #		Rounds of measurement, in turns, and the figures made of them.
 #
 
+# What "time" prints: seconds of the processors, as user and in the kernel.
+TIMEFORMAT='%U %S'
+
 # Samples by label, each a list of numbers.
 declare -A samples=()
 
@@ -77,7 +80,18 @@ loads()
 		labels+=("$label")
 		arguments+=("$db" "${values:+$work/}${values:-/dev/null}" "$(grep -v '^--' "$here/sql/$statement")")
 	done
-	client load "$clients" 2 "$warm_turns" "$turns_a_load" "$turn" "${arguments[@]}" > "$work/load.out"
+	{
+		time client load "$clients" 2 "$warm_turns" "$turns_a_load" "$turn" "${arguments[@]}" > "$work/load.out"
+	} 2> "$work/load.time"
+	if [ ! -s "$work/load.out" ]; then
+		cat "$work/load.time" >&2
+		return 1
+	fi
+	# what the clients had of the processors, by request, in microseconds; as many in the warm rounds
+	take client_us "$(awk -v turn="$turn" -v warm="$warm_turns" '
+		NR == FNR { for (i = 1; i <= NF; i++) requests += $i * turn; rounds++; next }
+		{ seconds = $1 + $2 }
+		END { printf "%.3f", 1e6 * seconds / (requests * (rounds + warm) / rounds) }' "$work/load.out" <(tail -n 1 "$work/load.time"))"
 	while read -ra line; do
 		for ((i = 0; i < ${#labels[@]}; i++)); do
 			take "${labels[i]}" "${line[i]}"
