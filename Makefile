@@ -72,7 +72,7 @@ help:
 	@echo 'make test          deps, build, install, every kind of test (PARTS="unit regress ..." for some)'
 	@echo 'make torture       the same with the long forms of tests that have one, for 20 minutes'
 	@echo 'make demo          the same, then replay an hour of real web traffic into a waiting room'
-	@echo 'make bench         the same, then measure'
+	@echo 'make bench         the same, with Redis and PgQ, then measure (FULL=1 for the long form)'
 
 deps:
 	@test/tools/install-packages.sh test
@@ -90,5 +90,5 @@ demo:
 	@test/tools/with-build.sh test/tools/run-demo.sh
 
 bench:
-	@test/tools/install-packages.sh build
+	@test/tools/install-packages.sh bench
 	@test/tools/with-build.sh --keep test/bench/results test/bench/run.sh

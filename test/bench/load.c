@@ -12,34 +12,23 @@
  * Several loads, each with connections of its own, take turns by fractions of
  * a second, as the speed of a virtual machine may change from second to second.
  *
- * load CLIENTS THREADS ROUNDS SECONDS [DATABASE FILE STATEMENT]...
+ * load CLIENTS THREADS WARM ROUNDS SECONDS [DATABASE FILE STATEMENT]...
  *
  * In each round every load runs for so long, and its answers a second are
- * printed, a line a round, in the order of the loads.  FILE has the values of
- * the statement's one parameter, one a line; without lines it has none.  The
- * server is found by the usual variables.
+ * printed, a line a round, in the order of the loads, but for the first WARM
+ * rounds.  FILE has the values of the statement's one parameter, one a line;
+ * without lines it has none.
  */
-#include <libpq-fe.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "client.h"
 
 #define MAX_CLIENTS 200
-#define MAX_LOADS 10
-#define SECOND INT64_C(1000000000)
-
-/*
- * Turns before the first one that counts: statements are planned anew, caches
- * fill, and each server process meets the pages of shared memory for the first
- * time, which costs it a page fault each.
- */
-#define WARM_ROUNDS 15
+#define MAX_LOADS 12
+#define MAX_VALUE 8000
 
 typedef struct Load
 {
@@ -62,6 +51,13 @@ static Load loads[MAX_LOADS];
 static int	n_loads;
 static int	n_clients;
 static int	n_threads;
+
+/*
+ * Rounds before the first one that counts: statements are planned anew, caches
+ * fill, and each server process meets the pages of shared memory for the first
+ * time, which costs it a page fault each.
+ */
+static int	n_warm;
 static int	n_rounds;
 static int64_t turn_time;
 
@@ -69,28 +65,6 @@ static int64_t turn_time;
 static pthread_barrier_t barrier;
 static int64_t counts[MAX_CLIENTS];
 static int64_t turn_end;
-
-static void
-die(const char *format,...)
-{
-	va_list		args;
-
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fputc('\n', stderr);
-	exit(1);
-}
-
-/* Monotonic time in nanoseconds. */
-static int64_t
-now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * SECOND + t.tv_nsec;
-}
 
 /* xorshift64*: good enough to draw, and cheap beside a round trip. */
 static uint64_t
@@ -186,7 +160,7 @@ run(void *argument)
 {
 	Thread	   *thread = argument;
 
-	for (int round = -WARM_ROUNDS; round < n_rounds; round++)
+	for (int round = -n_warm; round < n_rounds; round++)
 	{
 		for (int l = 0; l < n_loads; l++)
 		{
@@ -205,7 +179,7 @@ static void
 read_params(Load *load, const char *path)
 {
 	FILE	   *file = fopen(path, "r");
-	char		line[1000];
+	char		line[MAX_VALUE];
 	int			room = 0;
 
 	if (file == NULL)
@@ -224,41 +198,28 @@ read_params(Load *load, const char *path)
 	fclose(file);
 }
 
-static PGconn *
-connect_and_prepare(const char *database, const char *sql)
-{
-	const char *names[] = {"dbname", NULL};
-	const char *values[] = {database, NULL};
-	PGconn	   *conn = PQconnectdbParams(names, values, 0);
-	PGresult   *result;
-
-	if (PQstatus(conn) != CONNECTION_OK)
-		die("%s", PQerrorMessage(conn));
-	result = PQprepare(conn, "s", sql, 0, NULL);
-	if (PQresultStatus(result) != PGRES_COMMAND_OK)
-		die("%s", PQresultErrorMessage(result));
-	PQclear(result);
-	return conn;
-}
-
 static void
 read_arguments(int argc, char **argv)
 {
-	if (argc < 8 || (argc - 5) % 3 != 0 || (argc - 5) / 3 > MAX_LOADS)
-		die("usage: load CLIENTS THREADS ROUNDS SECONDS [DATABASE FILE STATEMENT]...");
+	if (argc < 9 || (argc - 6) % 3 != 0 || (argc - 6) / 3 > MAX_LOADS)
+		die("usage: load CLIENTS THREADS WARM ROUNDS SECONDS [DATABASE FILE STATEMENT]...");
 	n_clients = atoi(argv[1]);
 	n_threads = atoi(argv[2]);
-	n_rounds = atoi(argv[3]);
-	turn_time = (int64_t) (atof(argv[4]) * SECOND);
-	n_loads = (argc - 5) / 3;
+	n_warm = atoi(argv[3]);
+	n_rounds = atoi(argv[4]);
+	turn_time = (int64_t) (atof(argv[5]) * SECOND);
+	n_loads = (argc - 6) / 3;
 	if (n_clients < 1 || n_clients > MAX_CLIENTS || n_threads < 1 || n_threads > n_clients ||
-		n_rounds < 1 || turn_time < 1)
+		n_warm < 0 || n_rounds < 1 || turn_time < 1)
 		die("load: a number is out of range");
 	for (int l = 0; l < n_loads; l++)
 	{
-		read_params(&loads[l], argv[6 + 3 * l]);
+		read_params(&loads[l], argv[7 + 3 * l]);
 		for (int i = 0; i < n_clients; i++)
-			loads[l].conns[i] = connect_and_prepare(argv[5 + 3 * l], argv[7 + 3 * l]);
+		{
+			loads[l].conns[i] = connect_to(argv[6 + 3 * l]);
+			prepare(loads[l].conns[i], "s", argv[8 + 3 * l]);
+		}
 	}
 }
 

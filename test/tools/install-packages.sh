@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 #
-# install-packages.sh build|test
+# install-packages.sh build|test|bench
 #		Installs the packages that are missing on Debian or Ubuntu.
 #
-# "build" is what building and running vqueue needs, "test" adds the tools of
-# the tests.  The server's major version is that of $PG_CONFIG if set, else the
-# newest installed one, else the newest available one, from 15 on.  Nothing is
-# touched if nothing is missing.  Elsewhere than on Debian and Ubuntu this only
-# says what is needed.
+# "build" is what building and running vqueue needs.  "test" adds the tools of
+# the tests; "bench" instead adds what the benchmark measures beside vqueue, as
+# far as it can be had.  The server's major version is that of $PG_CONFIG if set,
+# else the newest installed one, else the newest available one, from 15 on.
+# Nothing is touched if nothing is missing.  Elsewhere than on Debian and Ubuntu
+# this only says what is needed.
 #
 # Installing a server package creates Debian's cluster "main" as usual, ready
 # for CREATE EXTENSION; the tests neither need nor touch it.
@@ -15,7 +16,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 oldest=15
-purpose=${1:?build or test}
+purpose=${1:?build, test or bench}
 
 # ${root[@]} before a command runs it as root.
 root=()
@@ -130,26 +131,54 @@ missing=()
 for package in "${wanted[@]}"; do
 	installed "$package" || missing+=("$package")
 done
-if [ ${#missing[@]} -eq 0 ]; then
-	exit 0
+
+# redis-tools has the server too, without Debian's service; PgQ is there for some majors only.
+peers=()
+if [ "$purpose" = bench ]; then
+	for package in redis-tools ${major:+"postgresql-$major-pgq3"}; do
+		installed "$package" || peers+=("$package")
+	done
 fi
 
-echo "Missing packages: ${missing[*]}"
-if [ ${#root[@]} -gt 0 ] && ! command -v sudo >/dev/null; then
-	echo "Installing them takes root: run this as root, or install sudo." >&2
-	exit 1
+install()
+{
+	echo "Installing $*"
+	"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes \
+		--no-install-recommends "$@"
+}
+
+can_install()
+{
+	[ ${#root[@]} -eq 0 ] || command -v sudo >/dev/null
+}
+
+if [ ${#missing[@]} -gt 0 ]; then
+	echo "Missing packages: ${missing[*]}"
+	if ! can_install; then
+		echo "Installing them takes root: run this as root, or install sudo." >&2
+		exit 1
+	fi
+	update_lists
+	# Before Debian 12 the fuzzer's runtime came with clang, in no package of its own;
+	# not every server that there is a package of has one of pg_cron too.
+	for i in "${!missing[@]}"; do
+		case ${missing[i]} in
+			libclang-rt-dev | *-cron) available "${missing[i]}" || unset 'missing[i]' ;;
+		esac
+	done
+	if [ ${#missing[@]} -gt 0 ]; then
+		install "${missing[@]}"
+	fi
 fi
-update_lists
-# Before Debian 12 the fuzzer's runtime came with clang, in no package of its own;
-# not every server that there is a package of has one of pg_cron too.
-for i in "${!missing[@]}"; do
-	case ${missing[i]} in
-		libclang-rt-dev | *-cron) available "${missing[i]}" || unset 'missing[i]' ;;
-	esac
+
+# The benchmark runs without them as well, and says so.
+for package in ${peers[@]+"${peers[@]}"}; do
+	if ! can_install; then
+		echo "$package is not installed, which takes root; the benchmark leaves its rows out." >&2
+		continue
+	fi
+	update_lists
+	if ! available "$package" || ! install "$package"; then
+		echo "$package cannot be installed here; the benchmark leaves its rows out." >&2
+	fi
 done
-if [ ${#missing[@]} -eq 0 ]; then
-	exit 0
-fi
-echo "Installing them"
-"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes \
-	--no-install-recommends "${missing[@]}"

@@ -3,7 +3,7 @@
 #		The table of results: in the terminal, as Markdown and as CSV.
 #
 
-# Rows: what, value, floor, ratio, lowest, highest, goal, met; between tabs.
+# Rows: what, value, floor, ratio, lowest, highest, goal, met, how far beyond the goal; between tabs.
 rows=()
 notes=()
 settings=
@@ -19,26 +19,73 @@ figure()
 			head = text; sub(/,.*/, "", head); rest = substr(text, length(head) + 1)
 			text = substr(head, 1, length(head) - 3) "," substr(head, length(head) - 2) rest
 		}
-		print text ((unit == "/s") ? unit : " " unit)
+		print text ((unit == "/s" || unit == "%") ? unit : " " unit)
+	}'
+}
+
+#
+# judge JUDGED DIRECTION GOAL UNIT: three fields, the goal as text, whether it is
+# met, and how many times as good as the goal the judged number is.
+#
+judge()
+{
+	if [ "$3" = - ]; then
+		printf -- '-\t-\t'
+		return
+	fi
+	awk -v judged="$1" -v direction="$2" -v goal="$3" -v unit="$4" 'BEGIN {
+		least = direction == "at least"
+		met = least ? judged >= goal : judged <= goal
+		if (least)
+			times = judged / goal
+		else if (judged > 0 && goal > 0)
+			times = goal / judged
+		else
+			times = met ? 10 : 0.1
+		printf "%s %s%s\t%s\t%.3f", (least ? ">=" : "<="), goal, (unit == "" ? "" : unit == "%" ? unit : " " unit), (met ? "yes" : "no"), times
 	}'
 }
 
 # add_row WHAT VALUE FLOOR UNIT RATIO LOWEST HIGHEST DIRECTION GOAL
 add_row()
 {
-	local goal=- met=-
+	rows+=("$(printf '%s\t%s\t%s\t%.3f\t%.3f\t%.3f\t%s' "$1" "$(figure "$2" "$4")" "$(figure "$3" "$4")" \
+		"$5" "$6" "$7" "$(judge "$5" "$8" "$9" '')")")
+}
 
-	if [ "$9" != - ]; then
-		if [ "$8" = 'at least' ]; then
-			met=$(awk "BEGIN { print ($5 >= $9 ? \"yes\" : \"no\") }")
-			goal=">= $9"
-		else
-			met=$(awk "BEGIN { print ($5 <= $9 ? \"yes\" : \"no\") }")
-			goal="<= $9"
-		fi
+# absolute_row WHAT LABEL UNIT DIRECTION GOAL [FLOOR-LABEL]: the goal is one for the figure itself
+absolute_row()
+{
+	local value floor=- ratio=(- - -)
+
+	value=$(median "$2")
+	if [ -n "${6:-}" ]; then
+		floor=$(figure "$(median "$6")" "$3")
+		read -ra ratio < <(ratios "$2" "$6" | awk '{ printf "%.3f %.3f %.3f\n", $1, $2, $3 }')
 	fi
-	rows+=("$(printf '%s\t%s\t%s\t%.3f\t%.3f\t%.3f\t%s\t%s' "$1" "$(figure "$2" "$4")" "$(figure "$3" "$4")" \
-		"$5" "$6" "$7" "$goal" "$met")")
+	rows+=("$(printf '%s\t%s\t%s\t%s\t%s\t%s\t%s' "$1" "$(figure "$value" "$3")" "$floor" "${ratio[@]}" \
+		"$(judge "$value" "$4" "$5" "$3")")")
+}
+
+# unmeasured_row WHAT DIRECTION GOAL WHY
+unmeasured_row()
+{
+	local goal=-
+
+	if [ "$3" != - ]; then
+		goal="$([ "$2" = 'at least' ] && echo '>=' || echo '<=') $3"
+	fi
+	rows+=("$(printf '%s\t-\t-\t-\t-\t-\t%s\tnot measured: %s\t' "$1" "$goal" "$4")")
+}
+
+# peer_row MISSING WHAT LABEL FLOOR-LABEL GOAL: a rate against that of a peer, if there is one
+peer_row()
+{
+	if [ -n "$1" ]; then
+		unmeasured_row "$2" 'at least' "$5" "$1"
+	else
+		rate_row "$2" "$3" "$4" "$5"
+	fi
 }
 
 # A rate a second against its floor: the higher the better.
@@ -102,6 +149,7 @@ settings_text()
 	echo "file system: $(df -PT "$work" | awk 'NR == 2 { print $2 " on " $1 }')"
 	echo "server: $("$bin/postgres" --version), library of $(date -u -r "$("${PG_CONFIG:-pg_config}" --pkglibdir)/vqueue.so" +%Y-%m-%dT%H:%M:%SZ)"
 	echo "settings: $(server_settings | paste -sd ',' | sed 's/,/, /g')"
+	peers_text
 	echo "load: $clients clients with prepared statements in 2 threads unless a row says otherwise, $rounds rounds of $seconds s in turns; ratios are medians of the rounds' ratios, figures are medians"
 }
 
@@ -116,7 +164,7 @@ print_settings()
 terminal_table()
 {
 	printf '%s\n' $'what\tvalue\tfloor\tratio\trange\tgoal\tmet' "${rows[@]}" |
-		awk -F '\t' -v OFS='\t' 'NR == 1 { print; next } { print $1, $2, $3, $4, $5 "-" $6, $7, $8 }' |
+		awk -F '\t' -v OFS='\t' 'NR == 1 { print; next } { print $1, $2, $3, $4, ($5 == "-" ? $5 : $5 "-" $6), $7, $8 }' |
 		awk -F '\t' '{
 			for (i = 1; i <= NF; i++) { cell[NR, i] = $i; if (length($i) > width[i]) width[i] = length($i) }
 			columns = NF
@@ -138,12 +186,12 @@ markdown_table()
 	echo '| what | value | floor | ratio | range | goal | met |'
 	echo '|---|---:|---:|---:|---:|---|---|'
 	printf '%s\n' "${rows[@]}" |
-		awk -F '\t' '{ printf "| %s | %s | %s | %s | %s-%s | %s | %s |\n", $1, $2, $3, $4, $5, $6, $7, $8 }'
+		awk -F '\t' '{ printf "| %s | %s | %s | %s | %s | %s | %s |\n", $1, $2, $3, $4, ($5 == "-" ? $5 : $5 "-" $6), $7, $8 }'
 }
 
 csv_table()
 {
-	echo 'what,value,floor,ratio,lowest,highest,goal,met'
+	echo 'what,value,floor,ratio,lowest,highest,goal,met,times_goal'
 	printf '%s\n' "${rows[@]}" |
 		awk -F '\t' '{ for (i = 1; i <= NF; i++) printf "\"%s\"%s", $i, (i < NF ? "," : "\n") }'
 }
@@ -179,14 +227,16 @@ write_report()
 	{
 		printf '# vqueue: benchmark of %s\n\n' "$(date -u +'%Y-%m-%d %H:%M UTC')"
 		printf '%s\n' "$settings" "${notes[@]}" | sed 's/^/- /'
-		echo
+		printf '\n![ratios against goals](%s.svg)\n\n' "$stamp"
 		markdown_table
 	} > "$folder/$stamp.md"
 	csv_table > "$folder/$stamp.csv"
 	csv_rounds > "$folder/$stamp-rounds.csv"
+	awk -v title="vqueue: benchmark of $(date -u +%Y-%m-%d), $(nproc) cores" -f "$here/chart.awk" "$folder/$stamp.csv" > "$folder/$stamp.svg"
 	echo
 	terminal_table
 	echo
 	printf '%s\n' "${notes[@]}"
-	echo "Markdown and CSV are in $folder"
+	printf '%s\n' "${rows[@]}" | awk -F '\t' '{ n[$8]++ } END { printf "%d goals met, %d not met\n", n["yes"], n["no"] }'
+	echo "Markdown, CSV and a chart are in $folder"
 }

@@ -3,6 +3,9 @@
 #		Rounds of measurement, in turns, and the figures made of them.
 #
 
+# What "time" prints: seconds of the processors, as user and in the kernel.
+TIMEFORMAT='%U %S'
+
 # Samples by label, each a list of numbers.
 declare -A samples=()
 
@@ -54,8 +57,17 @@ tps()
 	sed -n 's/^tps = \([0-9.]*\).*/\1/p' <<< "$out"
 }
 
+# A client program of the benchmark's own.
+client()
+{
+	local program=$1
+
+	shift
+	PGHOST=$work PGUSER=postgres "$work/$program" "$@"
+}
+
 #
-# Loads that take turns of a fifth of a second: label:database:statement:values,
+# Loads that take turns of a fraction of a second: label:database:statement:values,
 # the last two being files, of sql/ and of $work or nothing.  Each round adds a
 # sample a label, of statements a second.
 #
@@ -68,12 +80,30 @@ loads()
 		labels+=("$label")
 		arguments+=("$db" "${values:+$work/}${values:-/dev/null}" "$(grep -v '^--' "$here/sql/$statement")")
 	done
-	PGHOST=$work PGUSER=postgres "$work/load" "$clients" 2 "$turns_a_load" 0.2 "${arguments[@]}" > "$work/load.out"
+	{
+		time client load "$clients" 2 "$warm_turns" "$turns_a_load" "$turn" "${arguments[@]}" > "$work/load.out"
+	} 2> "$work/load.time"
+	if [ ! -s "$work/load.out" ]; then
+		cat "$work/load.time" >&2
+		return 1
+	fi
+	# what the clients had of the processors, by request, in microseconds; as many in the warm rounds
+	take client_us "$(awk -v turn="$turn" -v warm="$warm_turns" '
+		NR == FNR { for (i = 1; i <= NF; i++) requests += $i * turn; rounds++; next }
+		{ seconds = $1 + $2 }
+		END { printf "%.3f", 1e6 * seconds / (requests * (rounds + warm) / rounds) }' "$work/load.out" <(tail -n 1 "$work/load.time"))"
 	while read -ra line; do
 		for ((i = 0; i < ${#labels[@]}; i++)); do
 			take "${labels[i]}" "${line[i]}"
 		done
 	done < "$work/load.out"
+}
+
+# One load alone, in about $seconds: database, statement, values; statements a second.
+load_rate()
+{
+	client load "$clients" 2 1 "$(calc "int($seconds / 0.2)")" 0.2 "$1" "$work/$3" "$(grep -v '^--' "$here/sql/$2")" |
+		awk '{ sum += $1 } END { print sum / NR }'
 }
 
 # Milliseconds of each transaction.

@@ -41,17 +41,28 @@ make_work()
 	trap 'exit 143' TERM HUP
 	chmod 700 "$work"
 	[ ${#work} -lt 80 ] || die "the path $work is too long for a socket; set TMPDIR"
-	[ "$(df -Pk "$work" | awk 'NR == 2 { print $4 }')" -gt 6000000 ] ||
-		die "less than 6 GB free in $work; set TMPDIR"
+	[ "$(df -Pk "$work" | awk 'NR == 2 { print $4 }')" -gt $((disk * 1000000)) ] ||
+		die "less than $disk GB free in $work; set TMPDIR"
 }
 
-# The program by which clients ask for random sessions.
-build_load()
+# The client programs.
+build_clients()
+{
+	local config=${PG_CONFIG:-pg_config} program
+
+	for program in load life listen; do
+		"${CC:-cc}" -std=gnu11 -O2 -Wall -Wextra -Werror -I"$("$config" --includedir)" -o "$work/$program" "$here/$program.c" \
+			-L"$("$config" --libdir)" -lpq -lpthread || die "test/bench/$program.c does not compile"
+	done
+}
+
+# The function that always returns the same row; the server loads it from the folder of the run.
+build_constant()
 {
 	local config=${PG_CONFIG:-pg_config}
 
-	"${CC:-cc}" -std=gnu11 -O2 -Wall -Wextra -Werror -I"$("$config" --includedir)" -o "$work/load" "$here/load.c" \
-		-L"$("$config" --libdir)" -lpq -lpthread || die "test/bench/load.c does not compile"
+	"${CC:-cc}" -std=gnu11 -O2 -Wall -fPIC -shared -isystem "$("$config" --includedir-server)" \
+		-o "$work/constant.so" "$here/constant.c" || die "test/bench/constant.c does not compile"
 }
 
 clean_up()
@@ -64,6 +75,7 @@ clean_up()
 		echo "bench: stopped with exit code $status; the last lines of the server's log:" >&2
 		tail -n 15 "$work/server.log" >&2
 	fi
+	stop_redis
 	if [ -n "$server_runs" ]; then
 		"$bin/pg_ctl" -D "$work/data" -m immediate -w stop > /dev/null 2>&1 || true
 	fi
@@ -78,7 +90,7 @@ server_settings()
 		fsync = on
 		synchronous_commit = on
 		full_page_writes = on
-		shared_buffers = 1GB
+		shared_buffers = $buffers
 		max_wal_size = 16GB
 		checkpoint_timeout = 1h
 		autovacuum = off
@@ -91,10 +103,11 @@ init_server()
 		die "initdb failed: $(tail -n 3 "$work/initdb.log")"
 	{
 		server_settings
+		echo "max_worker_processes = 24"
 		echo "shared_preload_libraries = 'vqueue'"
 		echo "listen_addresses = ''"
 		echo "unix_socket_directories = '$work'"
-		echo "max_connections = 150"
+		echo "max_connections = 300"
 	} >> "$work/data/postgresql.conf"
 }
 

@@ -1,0 +1,1 @@
+SELECT vqueue.positions($1::uuid[])
