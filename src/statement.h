@@ -29,6 +29,8 @@ typedef enum VqStatement
 	VQ_INSERT_CEILING,
 	VQ_COUNT_AHEAD,				/* a position from the table alone */
 	VQ_COUNT_QUEUES,			/* the counters of all queues from the table alone */
+	VQ_INSERT_PASS_KEY,
+	VQ_DELETE_PASS_KEYS,		/* those of a tenant that verify nothing any more */
 	VQ_DISARM,
 	VQ_STATEMENTS
 } VqStatement;

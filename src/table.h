@@ -30,6 +30,9 @@ typedef enum VqRelation
 	VQ_SESSIONS_TICKET,
 	VQ_SESSIONS_LIVE,
 	VQ_SESSIONS_LEFT,
+	VQ_PASS_KEYS,
+	VQ_PASS_KEYS_PKEY,
+	VQ_PASS_KEYS_TENANT,
 	VQ_RELATIONS
 } VqRelation;
 
@@ -58,12 +61,20 @@ enum
 	Anum_queues_version = 19,
 	Anum_queues_updated_at = 21,
 	Anum_queues_session_retention = 22,
+	Anum_queues_pass_lifetime = 23,
 
 	Anum_ceilings_queue_id = 1,
 	Anum_ceilings_ceiling = 2,
 
 	Anum_secrets_name = 1,
 	Anum_secrets_value = 3,
+
+	Anum_pass_keys_id = 1,
+	Anum_pass_keys_tenant_id = 2,
+	Anum_pass_keys_algorithm = 3,
+	Anum_pass_keys_signs_from = 4,
+	Anum_pass_keys_earlier_until = 5,
+	Anum_pass_keys_secret = 6,
 
 	Anum_sessions_id = 1,
 	Anum_sessions_queue_id,
