@@ -515,7 +515,7 @@ static bool
 read_header(const char *input, int length, VqToken *token)
 {
 	unsigned char json[CLAIMS_MAX];
-	Member		members[] = {{"alg"}, {"kid"}, {"typ"}};
+	Member		members[] = {{.name = "alg"}, {.name = "kid"}, {.name = "typ"}};
 	int			json_length = vq_base64url_decode(input, length, json, sizeof(json));
 
 	if (json_length < 0 || !read_object((char *) json, json_length, members, lengthof(members)) ||
@@ -559,7 +559,9 @@ vq_jwt_claims(const VqToken *token, VqClaims *claims)
 {
 	unsigned char json[CLAIMS_MAX];
 	Member		members[] = {
-		{"iss"}, {"sub"}, {"aud"}, {"iat", true}, {"nbf", true}, {"exp", true}, {"jti"}, {"queue"}, {"ticket", true}
+		{.name = "iss"}, {.name = "sub"}, {.name = "aud"}, {.name = "iat", .is_number = true},
+		{.name = "nbf", .is_number = true}, {.name = "exp", .is_number = true},
+		{.name = "jti"}, {.name = "queue"}, {.name = "ticket", .is_number = true}
 	};
 	int			length = vq_base64url_decode(token->claims, token->claims_length, json, sizeof(json));
 
