@@ -58,11 +58,13 @@ random_claims(Source *source, Made *made)
 	claims->queue = made->name;
 }
 
+/* A token of a key of its own, even where a fuzzer's bytes have run out. */
 static void
-make(Source *source, Made *made)
+make(Source *source, uint32 number, Made *made)
 {
 	random_signer(source, &made->signer);
 	random_bytes(source, made->key_id.data, UUID_LEN);
+	memcpy(made->key_id.data, &number, sizeof(number));
 	random_claims(source, made);
 	made->length = vq_jwt_make(&made->signer, &made->key_id, &made->claims, made->token);
 	MUST(made->length > 0 && made->length == (int) strlen(made->token));
@@ -154,12 +156,13 @@ uint64
 model_jwt_run(Source *source)
 {
 	uint64		tampered = 0;
+	uint32		number = 0;
 	Made		made[2];
 
-	make(source, &made[0]);
+	make(source, number++, &made[0]);
 	for (int i = 1; !source_ended(source); i ^= 1)
 	{
-		make(source, &made[i]);
+		make(source, number++, &made[i]);
 		must_be_read_back(&made[i]);
 		must_not_mix(&made[i], &made[i ^ 1]);
 		for (int n = source_between(source, 1, 20); n > 0 && !source_ended(source); n--, tampered++)
