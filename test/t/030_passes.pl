@@ -190,7 +190,7 @@ SELECT 1 / count(*) FILTER (WHERE v.valid) FROM vqueue.verify_pass('$ours[0]', '
 SELECT vqueue.pass(id) AS mine FROM vqueue.user_sessions WHERE status = 'serving' ORDER BY ticket LIMIT 1 \\gset
 SELECT 1 / count(*) FILTER (WHERE v.valid) FROM vqueue.verify_pass(':mine', 'hall') AS v;
 SQL
-ok($node->poll_query_until('postgres', q{SELECT count(*) >= 3 FROM pg_stat_activity WHERE application_name = 'pgbench' AND query LIKE '%verify_pass%'}),
+ok($node->poll_query_until('postgres', q{SELECT count(*) >= 3 FROM pg_stat_activity WHERE query LIKE '%vqueue.%pass(%' AND pid <> pg_backend_pid()}),
 	'a crowd verifies');
 foreach my $round (1 .. 30)
 {
