@@ -98,6 +98,9 @@ CREATE TABLE vqueue.queues (
     session_retention       interval NOT NULL DEFAULT '0'
                             CONSTRAINT queues_session_retention_check
                             CHECK (session_retention BETWEEN '0' AND '100 years'),
+    pass_lifetime           interval NOT NULL DEFAULT '15 min'
+                            CONSTRAINT queues_pass_lifetime_check
+                            CHECK (pass_lifetime BETWEEN '1 s' AND '1 day'),
     UNIQUE (tenant_id, name),
     CONSTRAINT queues_schedule_check
     CHECK ((prequeue_at < opens_at) IS NOT FALSE AND (prequeue_at < closes_at) IS NOT FALSE
@@ -127,6 +130,8 @@ COMMENT ON COLUMN vqueue.queues.state IS
     'open (join and release), paused (join, no release), draining (release, no join), closed (neither)';
 COMMENT ON COLUMN vqueue.queues.session_retention IS
     'sessions that ended so long ago are deleted by the worker; 0: they are kept';
+COMMENT ON COLUMN vqueue.queues.pass_lifetime IS
+    'a pass is good for so long at the most; the session''s lease may end it earlier';
 COMMENT ON COLUMN vqueue.queues.version IS 'counts the changes of this row; the later one wins in memory';
 
 /*
@@ -672,6 +677,10 @@ BEGIN
     PERFORM vqueue._check_timeout('serving_timeout', q.serving_timeout);
     PERFORM vqueue._check_timeout('claim_timeout', q.claim_timeout);
     PERFORM vqueue._check_age('session_retention', q.session_retention, 'Use 0 to keep sessions for good.');
+    IF q.pass_lifetime NOT BETWEEN '1 s' AND '1 day' THEN
+        PERFORM vqueue._refuse(format('pass_lifetime %s is out of range', q.pass_lifetime),
+            'It must be an interval of 1 second to 1 day.', 'A pass is renewed by calling vqueue.pass() again.');
+    END IF;
     PERFORM vqueue._check_schedule('prequeue_at', q.prequeue_at, 'opens_at', q.opens_at);
     PERFORM vqueue._check_schedule('prequeue_at', q.prequeue_at, 'closes_at', q.closes_at);
     PERFORM vqueue._check_schedule('opens_at', q.opens_at, 'closes_at', q.closes_at);
@@ -701,7 +710,8 @@ CREATE FUNCTION vqueue.create_queue(name text, release_rate_per_minute int = 10,
                                     method text = 'fifo', lane_weights int[] = NULL, waiting_timeout interval = '0',
                                     serving_timeout interval = '0', claim_timeout interval = '0',
                                     prequeue_at timestamptz = NULL, opens_at timestamptz = NULL,
-                                    closes_at timestamptz = NULL, session_retention interval = '0') RETURNS uuid
+                                    closes_at timestamptz = NULL, session_retention interval = '0',
+                                    pass_lifetime interval = '15 min') RETURNS uuid
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
@@ -711,7 +721,7 @@ DECLARE
 BEGIN
     IF name IS NULL OR release_rate_per_minute IS NULL OR max_concurrent_users IS NULL
        OR burst IS NULL OR max_waiting IS NULL OR method IS NULL OR waiting_timeout IS NULL
-       OR serving_timeout IS NULL OR claim_timeout IS NULL OR session_retention IS NULL THEN
+       OR serving_timeout IS NULL OR claim_timeout IS NULL OR session_retention IS NULL OR pass_lifetime IS NULL THEN
         PERFORM vqueue._refuse('queue settings must not be null',
             'Only description, state, lane_weights and the moments of a new queue may be null.',
             'Leave an argument out to get its default.', 'null_value_not_allowed');
@@ -731,14 +741,15 @@ BEGIN
     q.opens_at := vqueue._moment(opens_at);
     q.closes_at := vqueue._moment(closes_at);
     q.session_retention := session_retention;
+    q.pass_lifetime := pass_lifetime;
     q.state := coalesce(state, CASE WHEN q.prequeue_at IS NOT NULL OR q.opens_at IS NOT NULL THEN 'closed' ELSE 'open' END);
     PERFORM vqueue._check_queue(q);
     INSERT INTO vqueue.queues (tenant_id, name, description, release_rate_per_minute, max_concurrent_users,
                                burst, max_waiting, method, lane_weights, waiting_timeout, serving_timeout,
-                               claim_timeout, prequeue_at, opens_at, closes_at, state, session_retention)
+                               claim_timeout, prequeue_at, opens_at, closes_at, state, session_retention, pass_lifetime)
     VALUES (vqueue._tenant(), q.name, q.description, q.release_rate_per_minute, q.max_concurrent_users,
             q.burst, q.max_waiting, q.method, q.lane_weights, q.waiting_timeout, q.serving_timeout,
-            q.claim_timeout, q.prequeue_at, q.opens_at, q.closes_at, q.state, q.session_retention)
+            q.claim_timeout, q.prequeue_at, q.opens_at, q.closes_at, q.state, q.session_retention, q.pass_lifetime)
     ON CONFLICT ON CONSTRAINT queues_tenant_id_name_key DO NOTHING
     RETURNING id INTO new_id;
     IF new_id IS NULL THEN
@@ -750,11 +761,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vqueue.create_queue(text, int, int, text, int, int, text, text, int[], interval, interval, interval,
-                                        timestamptz, timestamptz, timestamptz, interval) IS
+                                        timestamptz, timestamptz, timestamptz, interval, interval) IS
     'creates a queue in the current tenant and returns its id. Rate in releases a minute (1 to 10000000), cap in '
     'sessions (1 to 100000000), burst in releases (0: a tenth of a second''s worth), max_waiting in sessions (0: no limit), '
     'method fifo, random, passthrough or reject, lane_weights of vip, high, normal and low (1 to 100 each; null: strict), '
-    'timeouts of at most a day (0: none), session_retention of at most 100 years (0: kept). State open unless given, or closed where it is to open by the clock. '
+    'timeouts of at most a day (0: none), session_retention of at most 100 years (0: kept), '
+    'pass_lifetime from a second to a day. State open unless given, or closed where it is to open by the clock. '
     'Errors: 42710 name taken; 22023 out of range; 22004 a null; 53200 vqueue.memory_limit reached';
 
 CREATE FUNCTION vqueue.alter_queue(queue text, release_rate_per_minute int = NULL, max_concurrent_users int = NULL,
@@ -763,7 +775,7 @@ CREATE FUNCTION vqueue.alter_queue(queue text, release_rate_per_minute int = NUL
                                    waiting_timeout interval = NULL, serving_timeout interval = NULL,
                                    claim_timeout interval = NULL, prequeue_at timestamptz = NULL,
                                    opens_at timestamptz = NULL, closes_at timestamptz = NULL,
-                                   session_retention interval = NULL) RETURNS void
+                                   session_retention interval = NULL, pass_lifetime interval = NULL) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
@@ -787,6 +799,7 @@ BEGIN
     q.opens_at := vqueue._moment(coalesce(opens_at, q.opens_at));
     q.closes_at := vqueue._moment(coalesce(closes_at, q.closes_at));
     q.session_retention := coalesce(session_retention, q.session_retention);
+    q.pass_lifetime := coalesce(pass_lifetime, q.pass_lifetime);
     PERFORM vqueue._check_queue(q);
     IF EXISTS (SELECT FROM vqueue.queues t WHERE t.tenant_id = q.tenant_id AND t.name = q.name AND t.id <> wanted) THEN
         PERFORM vqueue._refuse(format('queue "%s" already exists', name),
@@ -807,12 +820,13 @@ BEGIN
            prequeue_at = q.prequeue_at,
            opens_at = q.opens_at,
            closes_at = q.closes_at,
-           session_retention = q.session_retention
+           session_retention = q.session_retention,
+           pass_lifetime = q.pass_lifetime
      WHERE t.id = wanted;
 END
 $$;
 COMMENT ON FUNCTION vqueue.alter_queue(text, int, int, text, int, int, text, text, int[], interval, interval, interval,
-                                       timestamptz, timestamptz, timestamptz, interval) IS
+                                       timestamptz, timestamptz, timestamptz, interval, interval) IS
     'changes settings of a queue while it runs, from the next release on; null leaves one as it is, infinity takes a moment '
     'away, and {} the weights. Units as in create_queue. '
     'A cap below the present number inside sends nobody away: it lets nobody in until enough have gone. '
@@ -1390,6 +1404,76 @@ COMMENT ON FUNCTION vqueue.explain_position(uuid) IS
     'position; then how many wait ahead, have come in since it joined, gave up ahead of it, and came later but stand or stood ahead, '
     'by rule: priority, draw, arrival, random, turns (by lane_weights) or other. Lanes are those of now. '
     'Errors: 42704 unknown session; 22004 null';
+
+/* ----------------------------------------------------------------- passes */
+
+/*
+ * Insert only: when a key ceases to verify is said by the keys after it, so two
+ * rotations at once get in each other's way no more than two after another.
+ */
+CREATE TABLE vqueue.pass_keys (
+    id              uuid PRIMARY KEY DEFAULT vqueue._uuidv7(),
+    tenant_id       uuid NOT NULL REFERENCES vqueue.tenants ON DELETE CASCADE,
+    algorithm       text NOT NULL
+                    CONSTRAINT pass_keys_algorithm_check CHECK (algorithm IN ('HS256', 'EdDSA')),
+    signs_from      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    earlier_until   timestamptz NOT NULL
+                    CONSTRAINT pass_keys_earlier_until_check CHECK (earlier_until >= signs_from),
+    secret          bytea NOT NULL
+                    CONSTRAINT pass_keys_secret_check
+                    CHECK (octet_length(secret) = 32 OR algorithm = 'HS256' AND octet_length(secret) BETWEEN 32 AND 64)
+);
+COMMENT ON TABLE vqueue.pass_keys IS
+    'internal: keys that passes are signed with, which nobody but the extension may read; a tenant''s newest that has begun signs';
+COMMENT ON COLUMN vqueue.pass_keys.id IS 'the kid of the passes that it signs';
+COMMENT ON COLUMN vqueue.pass_keys.signs_from IS 'from when on it signs, until the next one does';
+COMMENT ON COLUMN vqueue.pass_keys.earlier_until IS 'until when the tenant''s keys before it verify';
+COMMENT ON COLUMN vqueue.pass_keys.secret IS 'the shared secret of HS256, or the private key of Ed25519';
+CREATE UNIQUE INDEX pass_keys_tenant_key ON vqueue.pass_keys (tenant_id, signs_from, id);
+SELECT pg_catalog.pg_extension_config_dump('vqueue.pass_keys', '');
+
+CREATE FUNCTION vqueue._merge_pass_key() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE WHEN NOT EXISTS (SELECT FROM vqueue.pass_keys AS k WHERE k.id = NEW.id) THEN NEW END;
+END
+$$;
+COMMENT ON FUNCTION vqueue._merge_pass_key() IS
+    'internal: a restored key that is there already is left alone';
+CREATE TRIGGER pass_key_before BEFORE INSERT ON vqueue.pass_keys
+    FOR EACH ROW EXECUTE FUNCTION vqueue._merge_pass_key();
+ALTER TABLE vqueue.pass_keys ENABLE ALWAYS TRIGGER pass_key_before;
+
+CREATE FUNCTION vqueue.pass(session uuid, lifetime interval = NULL) RETURNS text
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_pass';
+COMMENT ON FUNCTION vqueue.pass(uuid, interval) IS
+    'a signed token (JWT) for a session that holds a slot, serving or ready, by which a gateway knows it. Good for the queue''s '
+    'pass_lifetime, or lifetime if that is shorter (from a second), and never beyond the session''s lease. Writes nothing. '
+    'Errors: 55000 waiting, ended, its lease has run out, or the tenant has no key; 42704 unknown session; '
+    '22023 lifetime out of range; 22004 null';
+
+CREATE FUNCTION vqueue.verify_pass(token text, queue text = NULL, OUT valid bool, OUT reason text, OUT session uuid,
+                                   OUT user_id uuid, OUT queue_name text, OUT ticket bigint,
+                                   OUT issued_at timestamptz, OUT expires_at timestamptz)
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_verify_pass';
+COMMENT ON FUNCTION vqueue.verify_pass(text, text) IS
+    'whether a pass is good now, for this queue if one is given. One row: valid, or the first reason that applies why not, of '
+    'malformed, algorithm, unknown key, signature, wrong tenant, not yet, expired, wrong queue, revoked (the session holds no '
+    'slot any more). What follows is null unless the token is genuine. Errors: 42704 unknown queue; 22004 null token';
+
+CREATE FUNCTION vqueue.jwks(tenant text = NULL) RETURNS json
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_jwks';
+COMMENT ON FUNCTION vqueue.jwks(text) IS
+    'the public keys (JWK set, RFC 7517) by which passes of a tenant, by default the current one, are verified; those of EdDSA '
+    'only, as HS256 has none. Errors: 42704 unknown tenant';
+
+CREATE FUNCTION vqueue.rotate_key(algorithm text = NULL, overlap interval = '1 day', delay interval = '0') RETURNS uuid
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_rotate_key';
+COMMENT ON FUNCTION vqueue.rotate_key(text, interval, interval) IS
+    'makes a key (EdDSA or HS256; null: as the present one, else EdDSA) for the passes of the current tenant and returns its id. '
+    'It signs after the delay; passes of the keys before it are good for the overlap after that, each of at most 100 days. '
+    'Errors: 22023 out of range, or unknown algorithm; 22004 a null; 42704 unknown tenant';
 
 /* --------------------------------------------------------------- watchers */
 

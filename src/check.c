@@ -374,9 +374,10 @@ settings_text(const VqSettings *settings)
 					 vq_uuid_text(&settings->tenant_id));
 	appendStringInfo(&text, ", method %d, weights %d:%d:%d:%d", settings->method,
 					 weights[0], weights[1], weights[2], weights[3]);
-	appendStringInfo(&text, ", timeouts " INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT ", retention " INT64_FORMAT,
+	appendStringInfo(&text, ", timeouts " INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT ", retention " INT64_FORMAT
+					 ", passes " INT64_FORMAT,
 					 settings->waiting_timeout, settings->serving_timeout, settings->claim_timeout,
-					 settings->session_retention);
+					 settings->session_retention, settings->pass_lifetime);
 	appendStringInfo(&text, ", moments " INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT,
 					 settings->prequeue_at, settings->opens_at, settings->closes_at);
 	return text.data;

@@ -127,6 +127,12 @@ vq_unseal_id(const pg_uuid_t *id, VqUnsealed *unsealed)
 	return true;
 }
 
+void
+vq_new_uuid(pg_uuid_t *id)
+{
+	begin_uuid7(id, GetCurrentTimestamp(), UUID_LEN - 6);
+}
+
 /* For queues, and sessions inserted by hand. */
 PG_FUNCTION_INFO_V1(vqueue_uuidv7);
 Datum
@@ -134,6 +140,6 @@ vqueue_uuidv7(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 
-	begin_uuid7(id, GetCurrentTimestamp(), UUID_LEN - 6);
+	vq_new_uuid(id);
 	PG_RETURN_UUID_P(id);
 }

@@ -32,4 +32,7 @@ extern void vq_seal_id(pg_uuid_t *id, TimestampTz at, const pg_uuid_t *queue_id,
  */
 extern bool vq_unseal_id(const pg_uuid_t *id, VqUnsealed *unsealed);
 
+/* A version 7 uuid of now that carries nothing. */
+extern void vq_new_uuid(pg_uuid_t *id);
+
 #endif							/* VQ_SEAL_H */

@@ -75,6 +75,7 @@ typedef struct VqSettings
 	int64		serving_timeout;
 	int64		claim_timeout;
 	int64		session_retention;
+	int64		pass_lifetime;
 	TimestampTz prequeue_at;
 	TimestampTz opens_at;
 	TimestampTz closes_at;

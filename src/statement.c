@@ -295,6 +295,18 @@ static const struct
 		" ORDER BY 1, 2",
 		2, {UUIDOID, INT8OID}
 	},
+	[VQ_INSERT_PASS_KEY] = {
+		"INSERT INTO vqueue.pass_keys (id, tenant_id, algorithm, signs_from, earlier_until, secret)"
+		" VALUES ($1, $2, $3, $4, $5, $6)",
+		6, {UUIDOID, UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BYTEAOID}
+	},
+	[VQ_DELETE_PASS_KEYS] = {
+		"DELETE FROM vqueue.pass_keys AS k WHERE k.tenant_id " EQ " $1 AND EXISTS"
+		" (SELECT FROM vqueue.pass_keys AS n WHERE n.tenant_id " EQ " $1 AND n.earlier_until OPERATOR(pg_catalog.<=) $2"
+		" AND (n.signs_from OPERATOR(pg_catalog.>) k.signs_from"
+		" OR n.signs_from " EQ " k.signs_from AND n.id OPERATOR(pg_catalog.>) k.id))",
+		2, {UUIDOID, TIMESTAMPTZOID}
+	},
 	[VQ_DISARM] = {"SELECT vqueue._disarm_foreign_key()", 0, {0}},
 };
 

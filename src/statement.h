@@ -47,6 +47,8 @@ typedef enum VqStatement
 	VQ_HOLD_DRAW,				/* what came of a draw */
 	VQ_COUNT_QUEUE,				/* who wait in each lane, and who are inside */
 	VQ_BOARD_TICKETS,			/* lane, rank and ticket of each so many'th who waits */
+	VQ_INSERT_PASS_KEY,
+	VQ_DELETE_PASS_KEYS,		/* those of a tenant that verify nothing any more */
 	VQ_DISARM,
 	VQ_STATEMENTS
 } VqStatement;

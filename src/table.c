@@ -30,7 +30,8 @@ static const char *const relation_names[VQ_RELATIONS] = {
 	"draws_pkey", "secrets_pkey", "tenants_pkey", "tenants_name_key",
 	"queues_pkey", "queues_tenant_id_name_key",
 	"user_sessions_pkey", "user_sessions_queue_id_ticket_key", "user_sessions_live_key", "user_sessions_left_key",
-	"events_pkey", "events_queue_id_seq_key"
+	"events_pkey", "events_queue_id_seq_key",
+	"pass_keys", "pass_keys_pkey", "pass_keys_tenant_key"
 };
 
 const char *const vq_status_names[VQ_STATUSES] = {
@@ -296,6 +297,7 @@ vq_read_settings(HeapTuple tuple, TupleDesc desc, VqSettings *settings)
 	settings->serving_timeout = read_interval(tuple, desc, Anum_queues_serving_timeout);
 	settings->claim_timeout = read_interval(tuple, desc, Anum_queues_claim_timeout);
 	settings->session_retention = read_interval(tuple, desc, Anum_queues_session_retention);
+	settings->pass_lifetime = read_interval(tuple, desc, Anum_queues_pass_lifetime);
 	settings->prequeue_at = read_time(tuple, desc, Anum_queues_prequeue_at);
 	settings->opens_at = read_time(tuple, desc, Anum_queues_opens_at);
 	settings->closes_at = read_time(tuple, desc, Anum_queues_closes_at);

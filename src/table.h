@@ -38,6 +38,9 @@ typedef enum VqRelation
 	VQ_SESSIONS_LEFT,
 	VQ_EVENTS_PKEY,
 	VQ_EVENTS_QUEUE,
+	VQ_PASS_KEYS,
+	VQ_PASS_KEYS_PKEY,
+	VQ_PASS_KEYS_TENANT,
 	VQ_RELATIONS
 } VqRelation;
 
@@ -66,6 +69,7 @@ enum
 	Anum_queues_version = 19,
 	Anum_queues_updated_at = 21,
 	Anum_queues_session_retention = 22,
+	Anum_queues_pass_lifetime = 23,
 
 	Anum_ceilings_queue_id = 1,
 	Anum_ceilings_ceiling = 2,
@@ -87,6 +91,13 @@ enum
 	Anum_draws_entrants_hash = 8,
 	Anum_draws_last_ticket = 11,
 	Anum_draws_tickets = 12,
+
+	Anum_pass_keys_id = 1,
+	Anum_pass_keys_tenant_id = 2,
+	Anum_pass_keys_algorithm = 3,
+	Anum_pass_keys_signs_from = 4,
+	Anum_pass_keys_earlier_until = 5,
+	Anum_pass_keys_secret = 6,
 
 	Anum_sessions_id = 1,
 	Anum_sessions_queue_id,

@@ -13,8 +13,8 @@ SELECT no_plan();
 -- functions: name, arguments, result, volatility
 CREATE TEMP TABLE face (name name, arguments name[], result text, volatility text);
 INSERT INTO face VALUES
-    ('create_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone,interval}', 'uuid', 'volatile'),
-    ('alter_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone,interval}', 'void', 'volatile'),
+    ('create_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone,interval,interval}', 'uuid', 'volatile'),
+    ('alter_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone,interval,interval}', 'void', 'volatile'),
     ('drop_queue', '{text,boolean}', 'void', 'volatile'),
     ('open', '{text}', 'void', 'volatile'),
     ('pause', '{text}', 'void', 'volatile'),
@@ -56,7 +56,11 @@ INSERT INTO face VALUES
     ('events_since', '{text,bigint,integer}', 'setof record', 'stable'),
     ('event_cursor', '{text}', 'bigint', 'stable'),
     ('board', '{text}', 'json', 'stable'),
-    ('position_from_board', '{jsonb,bigint,text}', 'bigint', 'immutable');
+    ('position_from_board', '{jsonb,bigint,text}', 'bigint', 'immutable'),
+    ('pass', '{uuid,interval}', 'text', 'volatile'),
+    ('verify_pass', '{text,text}', 'record', 'volatile'),
+    ('jwks', '{text}', 'json', 'volatile'),
+    ('rotate_key', '{text,interval,interval}', 'uuid', 'volatile');
 SELECT has_function('vqueue', name, arguments) FROM face;
 SELECT function_returns('vqueue', name, arguments, result) FROM face;
 SELECT volatility_is('vqueue', name, arguments, volatility) FROM face;
@@ -76,7 +80,8 @@ SELECT is(pg_get_function_arguments('vqueue.create_queue'::regproc),
           'claim_timeout interval DEFAULT ''00:00:00''::interval, prequeue_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
           'opens_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
           'closes_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
-          'session_retention interval DEFAULT ''00:00:00''::interval', 'create_queue: names and defaults');
+          'session_retention interval DEFAULT ''00:00:00''::interval, '
+          'pass_lifetime interval DEFAULT ''00:15:00''::interval', 'create_queue: names and defaults');
 
 -- the type place
 SELECT columns_are('vqueue', 'place', '{id,queue,user_id,status,priority,ticket,position,estimated_wait,estimated_wait_p90,next_poll_after,joined_at,served_at,left_at}'::name[]);
@@ -88,6 +93,8 @@ SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings
 SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions,draw_results}'::name[]) AS v;
 SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions,events}'::name[]) AS t;
 SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions,schedules}'::name[]) AS v;
+SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions,pass_keys}'::name[]) AS t;
+SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions}'::name[]) AS v;
 SELECT col_is_pk('vqueue'::name, t, 'id'::name, t || ' has its id as key') FROM unnest('{tenants,queues,user_sessions}'::name[]) AS t;
 SELECT col_type_is('vqueue', 'user_sessions', c, 'uuid', c || ' is a uuid') FROM unnest('{id,queue_id,user_id}'::name[]) AS c;
 SELECT col_type_is('vqueue', 'user_sessions', 'ticket', 'bigint', 'a ticket is a bigint');

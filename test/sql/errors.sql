@@ -89,7 +89,8 @@ SELECT v || ' ' || n || E'\n' || pg_temp.attempt(format('SELECT vqueue.create_qu
                ('method', '''lifo'''), ('method', ''''''), ('lane_weights', '''{1,2,3}'''), ('lane_weights', '''{8,4,2,0}'''),
                ('lane_weights', '''{8,4,2,101}'''), ('lane_weights', '''{8,4,2,NULL}'''), ('lane_weights', '''{{8,4},{2,1}}'''),
                ('waiting_timeout', '''-1 s'''), ('waiting_timeout', '''1 day 1 s'''), ('serving_timeout', '''1 month'''),
-               ('claim_timeout', '''-1 month'''), ('session_retention', '''-1 s'''), ('session_retention', '''100 years 1 s''')) AS t (n, v);
+               ('claim_timeout', '''-1 month'''), ('session_retention', '''-1 s'''), ('session_retention', '''100 years 1 s'''),
+               ('pass_lifetime', '''999 ms'''), ('pass_lifetime', '''1 day 1 s''')) AS t (n, v);
 SELECT pg_temp.attempt(format('SELECT vqueue.create_queue(''bad'', %s)', v))
   FROM unnest(ARRAY['prequeue_at => ''2040-01-02'', opens_at => ''2040-01-01''', 'opens_at => ''2040-01-01'', closes_at => ''2040-01-01''',
                     'prequeue_at => ''2040-01-02'', closes_at => ''2040-01-01''']) AS v;
@@ -101,7 +102,7 @@ SELECT pg_temp.attempt($$SELECT vqueue.create_queue('taken')$$);
 -- nulls where a value is needed
 SELECT f || E'\n' || pg_temp.attempt('SELECT vqueue.' || f)
   FROM unnest(ARRAY['create_queue(NULL)', 'create_queue(''n'', NULL)', 'create_queue(''n'', max_concurrent_users => NULL)',
-                    'create_queue(''n'', burst => NULL)', 'create_queue(''n'', max_waiting => NULL)', 'create_queue(''n'', method => NULL)', 'create_queue(''n'', claim_timeout => NULL)', 'create_queue(''n'', session_retention => NULL)',
+                    'create_queue(''n'', burst => NULL)', 'create_queue(''n'', max_waiting => NULL)', 'create_queue(''n'', method => NULL)', 'create_queue(''n'', claim_timeout => NULL)', 'create_queue(''n'', session_retention => NULL)', 'create_queue(''n'', pass_lifetime => NULL)',
                     'alter_queue(NULL)', 'drop_queue(NULL)', 'open(NULL)', 'pause(NULL)', 'resume(NULL)', 'drain(NULL)', 'close(NULL)',
                     'release(NULL, 1)', 'release(''q'', NULL)',
                     'join(NULL)', 'join(''q'', NULL)', 'join(''q'', priority => NULL)',

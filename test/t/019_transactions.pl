@@ -450,7 +450,7 @@ update_all('queues', "id = '$queue'",
 	created_at => q{'2020-01-01'}, updated_at => q{'2020-01-01'}, tenant_id => 'tenant_id',
 	method => q{'passthrough'}, lane_weights => 'NULL', waiting_timeout => q{'1 day'}, serving_timeout => q{'1 day'},
 	claim_timeout => q{'1 hour'}, prequeue_at => q{'2040-01-01'}, opens_at => q{'2040-01-02'}, closes_at => q{'2040-01-03'},
-	session_retention => q{'100 years'});
+	session_retention => q{'100 years'}, pass_lifetime => q{'1 day'});
 
 # Weights change every position, and are taken away without a trace.
 $node->safe_psql('postgres', "UPDATE vqueue.queues SET lane_weights = '{8,4,2,1}' WHERE id = '$queue'");
@@ -460,6 +460,9 @@ is($node->safe_psql('postgres', "SELECT count(DISTINCT position) = count(*) AND 
 $node->safe_psql('postgres', "UPDATE vqueue.queues SET lane_weights = NULL, method = 'fifo' WHERE id = '$queue'");
 all_right('strict priority again');
 update_all('ticket_ceilings', "queue_id = '$queue'", queue_id => 'queue_id', ceiling => 'ceiling + 100000');
+$node->safe_psql('postgres', 'SELECT vqueue.rotate_key()');
+update_all('pass_keys', 'true', id => 'gen_random_uuid()', tenant_id => 'tenant_id', algorithm => q{'HS256'}, secret => q{sha256('x') || sha256('y')},
+	signs_from => q{'2020-01-01'}, earlier_until => q{'2040-01-01'});
 update_all('tenants', q{name = 'default'}, id => 'gen_random_uuid()', name => q{'default'}, domain => q{'example.org'},
 	created_at => q{'2020-01-01'}, updated_at => q{'2020-01-01'});
 

@@ -102,7 +102,7 @@ if ! command -v apt-get >/dev/null; then
 		This is neither Debian nor Ubuntu, so no package is installed.  Needed are
 		PostgreSQL $oldest or newer with its development files, libpq, libssl, gcc, make, and
 		for the tests also pgTAP with pg_prove, pg_cron, perl with IPC::Run, clang with libFuzzer, gcc with libasan and
-		libubsan, valgrind, libfaketime, python3, node.
+		libubsan, valgrind, libfaketime, Python with PyJWT and cryptography, node.
 	TEXT
 	exit 0
 fi
@@ -119,7 +119,8 @@ if [ -n "$major" ]; then
 	wanted+=("postgresql-$major" "postgresql-server-dev-$major")
 fi
 if [ "$purpose" = test ]; then
-	wanted+=(perl libipc-run-perl libtap-parser-sourcehandler-pgtap-perl clang valgrind faketime python3)
+	wanted+=(perl libipc-run-perl libtap-parser-sourcehandler-pgtap-perl clang valgrind faketime
+		python3 python3-jwt python3-cryptography)
 	command -v node >/dev/null || wanted+=(nodejs)
 	if [ -n "$major" ]; then
 		wanted+=("postgresql-$major-pgtap" "postgresql-$major-cron")
