@@ -15,7 +15,10 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use VqueueNode;
 
-my $node = new_vqueue_node('main');
+
+# Nothing is purged before it was told and counted, for which a job that is due
+# at the start of the server may come too early: here nothing is logged.
+my $node = new_vqueue_node('main', conf => "vqueue.event_retention = 0\nvqueue.stats_retention = 0\n");
 my $db = 'postgres';
 
 sub sql
@@ -160,11 +163,6 @@ sql(q{
 	SELECT vqueue.alter_queue('opens', name => 'renamed');
 	SELECT vqueue.drop_queue('dropped');
 	DELETE FROM vqueue.queues WHERE name = 'deleted'});
-
-# Nothing is purged before the statistics have it.
-sql('SELECT vqueue._count_now()');
-ok($node->poll_query_until($db, q{SELECT (SELECT counted_at FROM vqueue.event_log) > now() - interval '1 hour' AND bool_and(m.counted_ticket >= s.ticket)
-	FROM vqueue.user_sessions s LEFT JOIN vqueue.event_marks m USING (queue_id)}), 'all is counted');
 is(sql(q{SELECT count(*) FROM vqueue.schedules WHERE queue = 'renamed'}), '1', 'a job keeps to a queue that is renamed');
 is(sql(q{SELECT count(*) FROM vqueue.schedules WHERE queue IS NULL}), '2', 'jobs of a deleted queue are left, those of a dropped one are gone');
 
