@@ -79,14 +79,14 @@ vq_digest_end(uint8 *digest)
 }
 
 void
-vq_digest_text(const uint8 *digest, char *text)
+vq_digest_text(const uint8 *digest, char *hex)
 {
 	static const char digits[] = "0123456789abcdef";
 
 	for (int i = 0; i < VQ_DIGEST_LEN; i++)
 	{
-		text[2 * i] = digits[digest[i] >> 4];
-		text[2 * i + 1] = digits[digest[i] & 0x0f];
+		hex[2 * i] = digits[digest[i] >> 4];
+		hex[2 * i + 1] = digits[digest[i] & 0x0f];
 	}
-	text[2 * VQ_DIGEST_LEN] = '\0';
+	hex[2 * VQ_DIGEST_LEN] = '\0';
 }

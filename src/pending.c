@@ -272,6 +272,7 @@ recall_draw(VqQueue *queue, const pg_uuid_t *id)
 	if (!vq_fetch_entrants(id, NULL, &entrants))
 	{
 		vq_lock_queue(queue, id);
+		queue->drawn_last = 0;
 		return;
 	}
 	vq_lock_queue(queue, id);

@@ -599,8 +599,6 @@ wipe(VqQueue *queue, VqStanding *standing)
 void
 vq_wipe_standing(VqQueue *queue)
 {
-	/* What the table says of the draw comes with the rows. */
-	queue->drawn_last = 0;
 	wipe(queue, &queue->standing);
 	free_map(&queue->standing);
 	if (queue->standing.keyed == 0)

@@ -561,10 +561,16 @@ vqueue_draw_changed(PG_FUNCTION_ARGS)
 	TriggerData *data = row_trigger_data(fcinfo, VQ_DRAWS);
 	TupleDesc	desc = RelationGetDescr(data->tg_relation);
 	bool		drawn = !heap_attisnull(data->tg_trigtuple, Anum_draws_drawn_at, desc);
+	VqSettings	settings;
+	bool		isnull;
 
 	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
 		drawn |= !heap_attisnull(data->tg_newtuple, Anum_draws_drawn_at, desc);
 	vq_ready();
+
+	/* With its queue it goes out of memory by itself. */
+	if (TRIGGER_FIRED_BY_DELETE(data->tg_event) && drawn)
+		drawn = vq_fetch_queue(DatumGetUUIDP(column(data->tg_trigtuple, desc, Anum_draws_queue_id, &isnull)), &settings);
 	if (drawn && !vq_holding_draw())
 		vq_note_stale();
 	return PointerGetDatum(NULL);

@@ -223,7 +223,7 @@ sub positions_right
 		SELECT queue_id, ticket, memory, counted
 		  FROM (SELECT queue_id, ticket, vqueue._position(queue_id, ticket) AS memory,
 		               row_number() OVER (PARTITION BY queue_id
-		                   ORDER BY array_position('{vip,high,normal,low}'::text[], priority), ticket) AS counted
+		                   ORDER BY array_position('{vip,high,normal,low}'::text[], priority), coalesce(place_key, 0), ticket) AS counted
 		          FROM vqueue.user_sessions WHERE status = 'waiting' $where) p
 		 WHERE memory IS DISTINCT FROM counted
 		 ORDER BY queue_id, ticket LIMIT 10}), '', $name);
