@@ -62,7 +62,7 @@ vq_lanes_turn(VqLanes *lanes, const int64 *count, int lane)
 		if (count[l] <= 0)
 			lanes->credit[l] = 0;
 		else
-			lanes->credit[l] = Min(lanes->credit[l] + lanes->weight[l], gained);
+			lanes->credit[l] = Max(Min(lanes->credit[l] + lanes->weight[l], gained), -gained);
 	}
 	lanes->credit[lane] = Max(lanes->credit[lane] - gained, -gained);
 

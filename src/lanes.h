@@ -8,8 +8,11 @@
  * or so, spread evenly, and nobody starves.
  *
  * A lane may be there and yet never be taken, while those who stand in it have not
- * committed or are locked.  What it gains, and what the others pay meanwhile, stays
- * within one round's worth, so that it does not have all turns for itself later on.
+ * committed or are locked; and a lane may owe from when a heavier one was there.  No
+ * credit and no debt exceeds what one turn costs, so that no lane has all turns for
+ * itself later on, or none.  Hence whoever begins with no credit at all, as memory
+ * does after a restart and a standby always, is wrong about a position by no more
+ * than two rounds: twice as many as the weights of the occupied lanes add up to.
  *
  * Knows nothing of the server and takes no locks.
  */

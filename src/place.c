@@ -93,7 +93,12 @@ vq_head(const VqQueue *queue)
 	return 0;
 }
 
-/* The turns of the lanes are known to memory alone: here they begin anew. */
+/*
+ * Whose turn it is by weight is known to memory alone, so here the turns begin anew:
+ * a standby's position may differ from the primary's by up to two rounds, each of as
+ * many as the weights of the occupied lanes add up to, and in either direction.  The
+ * positions here still are the numbers from 1 on, each once, and in order in a lane.
+ */
 int64
 vq_count_position(const VqRow *row)
 {

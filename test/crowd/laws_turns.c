@@ -17,7 +17,7 @@
 #include "samples.h"
 
 /* Turns that a lane may be behind its share: it may owe one, save up one, and wait for each other lane's. */
-#define SLACK	4
+#define SLACK	3
 
 /* A session that was about to be ended may have been passed over as locked, as of this long before. */
 #define LOCKING (SECOND / 10)

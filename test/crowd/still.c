@@ -152,12 +152,25 @@ still_begin(Still *still)
 		make_sick_queue(still);
 }
 
+/* Without timeouts nobody else would ever free the slot of one that was called. */
+static void
+claim_for_all(Still *still, const char *queue)
+{
+	char		sql[300];
+
+	snprintf(sql, sizeof(sql), "SELECT count(vqueue.claim(s.id)) FROM vqueue.user_sessions s"
+			 " JOIN vqueue.queues q ON q.id = s.queue_id WHERE q.name = '%s' AND s.status = 'ready'", queue);
+	tell(still, sql);
+}
+
 void
 still_end(Still *still)
 {
 	const char *prefix = still->storm->options->prefix;
 	char		sql[300];
 
+	for (int q = 0; q < still->storm->book->n_queues; q++)
+		claim_for_all(still, still->storm->book->queues[q].name);
 	if (!still->storm->options->sick)
 		return;
 	snprintf(sql, sizeof(sql), "DROP TRIGGER %s_refuse ON vqueue.user_sessions", prefix);

@@ -92,7 +92,7 @@ sub nothing_is_left
 	check_clean($node, 'postgres', "$when: memory is right");
 	ok($node->poll_query_until('postgres', q{
 		SELECT bool_and((o.waiting, o.serving) = (
-			SELECT count(*) FILTER (WHERE status = 'waiting'), count(*) FILTER (WHERE status = 'serving')
+			SELECT count(*) FILTER (WHERE status = 'waiting'), count(*) FILTER (WHERE status IN ('ready', 'serving'))
 			  FROM vqueue.user_sessions WHERE queue_id = o.id))
 		  FROM vqueue.overview o}), "$when: and holds nothing else");
 	return;

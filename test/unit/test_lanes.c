@@ -120,6 +120,53 @@ test_held(void)
 	ok(got[VQ_LANE_NORMAL] >= 5, "and the one above it %d", got[VQ_LANE_NORMAL]);
 }
 
+/* What a lane owes from when a heavy one was there does not keep it from its share for long. */
+static void
+test_debts(uint64 seed)
+{
+	double		worst = 0;
+
+	for (int life = 0; life < 2000; life++)
+	{
+		Source		source = source_of_seed(seed + life, 100000);
+		VqLanes		lanes = {0};
+		VqLanes		anew = {0};
+		int32		weight[VQ_LANES];
+		int64		count[VQ_LANES];
+		int			round = 0;
+
+		for (int lane = 0; lane < VQ_LANES; lane++)
+		{
+			weight[lane] = source_between(&source, 1, source_one_in(&source, 2) ? 5 : 100);
+			count[lane] = source_between(&source, 0, 200);
+		}
+		vq_lanes_configure(&lanes, weight);
+		vq_lanes_configure(&anew, weight);
+		for (int i = source_between(&source, 0, 300); i > 0; i--)
+		{
+			int			next = vq_lanes_next(&lanes, count);
+
+			if (next < 0)
+				break;
+			vq_lanes_turn(&lanes, count, next);
+			count[next] = source_one_in(&source, 50) ? 0 : count[next] - 1;
+		}
+		for (int lane = 0; lane < VQ_LANES; lane++)
+			round += count[lane] > 0 ? weight[lane] : 0;
+		for (int lane = 0; lane < VQ_LANES; lane++)
+		{
+			int64		rank = count[lane] > 0 ? source_between(&source, 0, count[lane] - 1) : 0;
+			double		off;
+
+			if (count[lane] == 0)
+				continue;
+			off = vq_lanes_position(&lanes, count, lane, rank) - vq_lanes_position(&anew, count, lane, rank);
+			worst = Max(worst, (off < 0 ? -off : off) / round);
+		}
+	}
+	ok(worst <= 2, "without credits and debts a position is off by %.2f rounds at the most", worst);
+}
+
 static void
 test_configure(void)
 {
@@ -215,6 +262,7 @@ main(int argc, char **argv)
 	test_strict();
 	test_shares();
 	test_held();
+	test_debts(seed + 2000000);
 	test_configure();
 	test_bijection();
 	test_positions(seed, small ? 500 : 20000, 20);
