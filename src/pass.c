@@ -10,6 +10,7 @@
 
 #include "access/detoast.h"
 #include "access/htup_details.h"
+#include "catalog/namespace.h"
 #include "common/int.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -126,23 +127,43 @@ lifetime_of(FunctionCallInfo fcinfo, const VqSettings *settings)
 							 "Leave it out to get the queue's pass_lifetime."));
 }
 
-/* The queue's name in UTF-8; bytes of no known encoding are taken for LATIN1 if they are not UTF-8. */
+/* Convert a name to UTF-8; false if some of it is no character of the database's encoding, or of none known. */
+static bool
+convert_name(const char *name, int length, char *utf8, int room)
+{
+	int			encoding = GetDatabaseEncoding();
+	Oid			proc;
+
+	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII)
+	{
+		strlcpy(utf8, name, room);
+		return pg_verify_mbstr(PG_UTF8, name, length, true);
+	}
+	proc = FindDefaultConversionProc(encoding, PG_UTF8);
+	return OidIsValid(proc) &&
+		pg_do_encoding_conversion_buf(proc, encoding, PG_UTF8, (unsigned char *) name, length,
+									  (unsigned char *) utf8, room, true) == length;
+}
+
+/* The queue's name in UTF-8; if that is not possible its bytes are taken for LATIN1. */
 static char *
 utf8_name(const char *name)
 {
 	int			length = strlen(name);
-	StringInfoData text;
+	int			room = length * MAX_CONVERSION_GROWTH + 1;
+	char	   *utf8 = palloc(room);
+	StringInfoData latin;
 
-	if (GetDatabaseEncoding() != PG_SQL_ASCII || pg_verify_mbstr(PG_UTF8, name, length, true))
-		return pg_server_to_any(name, length, PG_UTF8);
-	initStringInfo(&text);
+	if (convert_name(name, length, utf8, room))
+		return utf8;
+	initStringInfo(&latin);
 	for (const unsigned char *c = (const unsigned char *) name; *c != '\0'; c++)
 	{
 		if (*c >= 0x80)
-			appendStringInfoChar(&text, 0xc0 | *c >> 6);
-		appendStringInfoChar(&text, *c >= 0x80 ? 0x80 | (*c & 0x3f) : *c);
+			appendStringInfoChar(&latin, 0xc0 | *c >> 6);
+		appendStringInfoChar(&latin, *c >= 0x80 ? 0x80 | (*c & 0x3f) : *c);
 	}
-	return text.data;
+	return latin.data;
 }
 
 static void

@@ -180,6 +180,27 @@ $node->command_ok([ 'pg_restore', '-e', '--data-only', '-t', 'queues', '-t', 'ti
 same_lines(sql($rows, 'copy'), sql($rows), 'which stay as they are');
 is(verdicts($node, 'copy', @ours), "valid\nvalid\nvalid", 'and passes are good');
 
+# ---- names in other encodings ----
+
+# What the pass says is UTF-8 whatever the database has; bytes that are no characters are taken for LATIN1.
+foreach my $case (
+	[ 'LATIN1', q{E'a\xff\xe9"'}, "a\x{ff}\x{e9}\"" ], [ 'EUC_JP', q{E'\xc6\xfc\xcb\xdc'}, "\x{65e5}\x{672c}" ],
+	[ 'WIN1252', q{E'\x80\x81'}, "\x{80}\x{81}" ], [ 'SQL_ASCII', q{E'\xe6\x97\xa5'}, "\x{65e5}" ], [ 'SQL_ASCII', q{E'\xff'}, "\x{ff}" ])
+{
+	my ($encoding, $name, $wanted) = @$case;
+	my $utf8 = join('', map { sprintf '\\u%04x', ord } split //, $wanted);
+	local $ENV{PGCLIENTENCODING} = $encoding;
+
+	sql("CREATE DATABASE strange ENCODING '$encoding' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+	my $pass = sql("CREATE EXTENSION vqueue; SELECT vqueue.create_queue($name) <> vqueue.rotate_key();
+		SELECT vqueue.pass(id) FROM vqueue.join($name)", 'strange');
+	$pass =~ s/^t\n//;
+	is(sql("SELECT valid, queue_name = $name FROM vqueue.verify_pass('$pass', $name)", 'strange'), 't|t', "a pass of a name in $encoding");
+	is(sql("SELECT convert_from(decode(rpad(translate(c, '-_', '+/'), (length(c) + 3) / 4 * 4, '='), 'base64'), 'UTF8')::json ->> 'queue' = '\"$utf8\"'::json #>> '{}'
+		FROM split_part('$pass', '.', 2) AS c"), 't', 'has it in UTF-8');
+	sql('DROP DATABASE strange WITH (FORCE)');
+}
+
 # ---- rotation while others verify ----
 
 sql(q{DELETE FROM vqueue.pass_keys; SELECT vqueue.rotate_key('EdDSA')});
