@@ -10,6 +10,7 @@
 char	   *vq_tenant = NULL;
 int			vq_memory_limit = 1024;
 int			vq_release_batch = 10000;
+int			vq_old_snapshot = 600;
 
 void
 vq_guc_init(void)
@@ -37,6 +38,14 @@ vq_guc_init(void)
 							10000, 1, 100000,
 							PGC_SIGHUP,
 							0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("vqueue.old_snapshot",
+							"Age of a transaction from which on vqueue.health() warns of it.",
+							"It keeps rows that have died since from being removed.",
+							&vq_old_snapshot,
+							600, 1, 86400,
+							PGC_USERSET,
+							GUC_UNIT_S,
 							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("vqueue");
 }

@@ -16,6 +16,7 @@
 
 #include "compat.h"
 #include "datatype/timestamp.h"
+#include "figures.h"
 #include "lanes.h"
 #include "line.h"
 #include "pacer.h"
@@ -121,6 +122,7 @@ typedef struct VqQueue
 	VqRing		released;		/* releases committed */
 	VqRing		departed;		/* slots given up */
 	int64		released_total;
+	VqFigures	figures;
 	bool		moved;			/* something moved since the last "moved" event */
 	bool		state_news;		/* the state changed since the last "state" event */
 
@@ -162,6 +164,8 @@ typedef struct VqDatabase
 	int			barred;			/* DDL on the database runs: no worker may connect */
 	TimestampTz last_round;		/* by the worker */
 	uint64		rounds;			/* by the worker */
+	int64		round_end;		/* mono time of the last one's end; by the worker */
+	int64		round_usecs;	/* what all of them took together; by the worker */
 } VqDatabase;
 
 typedef struct VqShared

@@ -152,6 +152,12 @@ static const struct
 		" ON s.queue_id " EQ " q.id AND s.left_at IS NULL GROUP BY q.id",
 		0, {0}
 	},
+	[VQ_READ_PAGE] = {
+		"SELECT s.queue_id, s.ticket FROM vqueue.user_sessions AS s"
+		" WHERE s.ctid OPERATOR(pg_catalog.>=) $1 AND s.ctid OPERATOR(pg_catalog.<) $2"
+		" AND s.left_at IS NULL LIMIT $3",
+		3, {TIDOID, TIDOID, INT4OID}
+	},
 	[VQ_DISARM] = {"SELECT vqueue._disarm_foreign_key()", 0, {0}},
 };
 

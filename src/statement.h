@@ -29,6 +29,7 @@ typedef enum VqStatement
 	VQ_INSERT_CEILING,
 	VQ_COUNT_AHEAD,				/* a position from the table alone */
 	VQ_COUNT_QUEUES,			/* the counters of all queues from the table alone */
+	VQ_READ_PAGE,				/* queue and ticket of live sessions from one place of the table to another */
 	VQ_DISARM,
 	VQ_STATEMENTS
 } VqStatement;

@@ -397,6 +397,7 @@ sign_on(void)
 	{
 		db->worker_latch = MyLatch;
 		db->worker_pid = MyProcPid;
+		db->round_end = vq_now().mono;
 		db->installed = true;
 		db->wanted = false;
 		db->refused = false;
@@ -408,11 +409,15 @@ sign_on(void)
 }
 
 static void
-show_life(void)
+show_life(int64 began)
 {
+	int64		now = vq_now().mono;
+
 	SpinLockAcquire(&db->mutex);
 	db->last_round = GetCurrentTimestamp();
 	db->rounds++;
+	db->round_end = now;
+	db->round_usecs += now - began;
 	SpinLockRelease(&db->mutex);
 }
 
@@ -532,6 +537,8 @@ vqueue_worker_main(Datum arg)
 
 	for (;;)
 	{
+		int64		began = vq_now().mono;
+
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
@@ -558,7 +565,7 @@ vqueue_worker_main(Datum arg)
 		visit_due_queues();
 		if (vq_chore_due() <= vq_now().mono)
 			do_chore();
-		show_life();
+		show_life(began);
 		wait_until(Min(Min(first_due(), vq_chore_due()), vq_now().mono + IDLE_DELAY));
 	}
 }
