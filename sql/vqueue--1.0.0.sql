@@ -1043,9 +1043,10 @@ BEGIN
       FROM (SELECT format('Process %s', a.pid) AS who, a.xact_start AS began
               FROM pg_stat_activity a
              WHERE a.pid <> pg_backend_pid() AND a.backend_type <> 'autovacuum worker'
-               AND (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL)
+               AND coalesce(a.datname = current_database(), true) AND (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL)
             UNION ALL
-            SELECT format('Prepared transaction "%s"', p.gid), p.prepared FROM pg_prepared_xacts p) o
+            SELECT format('Prepared transaction "%s"', p.gid), p.prepared
+              FROM pg_prepared_xacts p WHERE p.database = current_database()) o
      WHERE o.began IS NOT NULL
      ORDER BY o.began LIMIT 1;
     RETURN QUERY SELECT f.* FROM vqueue._finding('snapshot',
@@ -1322,10 +1323,8 @@ BEGIN
         'SQL does not see how much room there is.',
         'Look with df -h at the data directory, pg_wal and the tablespaces, and watch it: a full disk stops everything.') f;
 
-    RETURN QUERY SELECT f.* FROM vqueue._finding('clock', CASE WHEN clock_timestamp() < pg_postmaster_start_time() THEN false END, 'fail',
-        clock_timestamp()::text,
-        CASE WHEN clock_timestamp() < pg_postmaster_start_time() THEN 'The clock has been set back since the server was started.'
-             ELSE 'SQL does not see whether it is right, and kept so.' END,
+    RETURN QUERY SELECT f.* FROM vqueue._finding('clock', NULL, NULL, clock_timestamp()::text,
+        'SQL does not see whether it is right, and kept so.',
         'Look with timedatectl or chronyc tracking, on all servers; times of sessions and opening times go by it.') f;
 END
 $$;
@@ -1394,13 +1393,10 @@ CREATE VIEW vqueue.metrics AS
           ('vqueue_memory_limit_bytes', 'The setting vqueue.memory_limit.', s.memory_limit)
       ) AS m (name, help, value)
     UNION ALL
-    SELECT m.name, 'gauge', m.help, '{}', m.value
+    SELECT 'vqueue_sample_sessions', 'gauge', 'Sessions held against their rows, at random, for this answer: all, 1 if one differs, and those overdue.',
+           jsonb_build_object('result', m.result), m.value
       FROM vqueue._sample() s
-      CROSS JOIN LATERAL (VALUES
-          ('vqueue_sample_sessions', 'Sessions that were held against their rows, at random, for this answer.', s.looked::float8),
-          ('vqueue_sample_differences', '1 if one of them differs.', s.differing),
-          ('vqueue_sample_late', 'Of these the ones whose time was up more than 10 seconds ago.', s.late)
-      ) AS m (name, help, value)
+      CROSS JOIN LATERAL (VALUES ('looked_at', s.looked::float8), ('differing', s.differing), ('late', s.late)) AS m (result, value)
      WHERE NOT pg_is_in_recovery()
     UNION ALL
     SELECT 'vqueue_replication_lag_seconds', 'gauge', 'By how much this standby is behind, or the slowest one of this primary.', '{}', d

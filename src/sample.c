@@ -25,6 +25,7 @@
 #include "statement.h"
 #include "storage/bufmgr.h"
 #include "storage/itemptr.h"
+#include "storage/lmgr.h"
 #include "table.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -236,6 +237,14 @@ sample_table(Sample *sample)
 	pfree(found);
 }
 
+/* Whoever watches must not wait for a lock: that there is one is what is to be told. */
+static bool
+lock_sessions(void)
+{
+	return ConditionalLockRelationOid(vq_relation(VQ_SESSIONS), AccessShareLock) &&
+		ConditionalLockRelationOid(vq_relation(VQ_SESSIONS_TICKET), AccessShareLock);
+}
+
 PG_FUNCTION_INFO_V1(vqueue_sample);
 Datum
 vqueue_sample(PG_FUNCTION_ARGS)
@@ -249,7 +258,7 @@ vqueue_sample(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 
 	/* On a standby there is no memory, and what this transaction has written is not in it yet. */
-	if (!RecoveryInProgress() && !vq_has_pending())
+	if (!RecoveryInProgress() && !vq_has_pending() && lock_sessions())
 	{
 		(void) vq_ready();
 		sample_memory(&sample);
