@@ -9,7 +9,8 @@ PG_CONFIG ?= pg_config
 PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
 
 # Any warning is an error with "make WERROR=1"; PostgreSQL's own headers do not count.
-PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server)
+PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) \
+	-DVQ_VERSION='"$(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(if $(srcdir),$(srcdir)/)vqueue.control)"'
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers $(if $(WERROR),-Werror)
 
 # Regression and isolation tests share expected/; each kind starts a server of its own.

@@ -1603,13 +1603,169 @@ COMMENT ON FUNCTION vqueue.memory() IS
     'shared memory of the lines: bytes used and allowed on this server, queues of all databases, databases';
 
 CREATE FUNCTION vqueue._worker(OUT launcher_pid int, OUT pid int, OUT last_round timestamptz, OUT rounds bigint,
-                               OUT refused bool, OUT line text)
+                               OUT refused bool, OUT line text, OUT round_age float8, OUT round_seconds float8)
     LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_worker_state';
 COMMENT ON FUNCTION vqueue._worker() IS 'internal: launcher and worker of this database, for health';
 
+/* -------------------------------------------------- health of the server */
+
+/*
+ * What watches belongs to the predefined role pg_monitor as well, so that a
+ * watcher need not be a superuser.  It is told of no user: of the keys it may see
+ * when they were made.
+ */
+
+CREATE FUNCTION vqueue._figures(OUT queue_id uuid, OUT released bigint, OUT waited bigint[], OUT waited_seconds float8,
+                                OUT ended bigint[], OUT release_lag float8)
+    RETURNS SETOF record
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'vqueue_figures';
+COMMENT ON FUNCTION vqueue._figures() IS
+    'internal: what was counted of every queue since the server''s start: releases; of them those that had waited up to each '
+    'of _wait_bounds(), and all; the sum of their waits; ends as completed, expired, left, abandoned, no_show and removed; and '
+    'for how many seconds somebody could have been let in and nobody was. No row on a standby';
+
+CREATE FUNCTION vqueue._wait_bounds() RETURNS float8[]
+    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vqueue_wait_bounds';
+COMMENT ON FUNCTION vqueue._wait_bounds() IS 'internal: upper bounds in seconds of the counts of waits';
+
+CREATE FUNCTION vqueue._sample(OUT looked int, OUT differing int, OUT late int, OUT example text)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_sample';
+COMMENT ON FUNCTION vqueue._sample() IS
+    'internal: holds some hundred sessions, chosen at random, against their rows, and tells whether one differs (1), and how many there are '
+    'whose time was up more than 10 seconds ago. Looks at none on a standby, and where this transaction has changed sessions';
+
+CREATE FUNCTION vqueue._library_version() RETURNS text
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'vqueue_library_version';
+COMMENT ON FUNCTION vqueue._library_version() IS 'internal: version of the loaded library';
+
+CREATE FUNCTION vqueue.is_healthy() RETURNS bool
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_is_healthy';
+COMMENT ON FUNCTION vqueue.is_healthy() IS
+    'whether launcher and worker run and the worker has made a round within 30 seconds; true on a standby. Reads no table: '
+    'for a probe. A single sick queue does not make it false; see health()';
+
+CREATE FUNCTION vqueue._replay_delay() RETURNS float8
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN NOT pg_is_in_recovery()
+                THEN (SELECT extract(epoch FROM max(r.replay_lag)) FROM pg_stat_replication r)
+                WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+                WHEN pg_last_wal_receive_lsn() IS NOT NULL
+                THEN extract(epoch FROM greatest(clock_timestamp() - pg_last_xact_replay_timestamp(), '0')) END::float8
+$$;
+COMMENT ON FUNCTION vqueue._replay_delay() IS
+    'internal: by how many seconds this standby is behind, or the slowest standby of this primary; null if that is not known';
+
+/* What a check has found: nothing needs to be said where all is well, and what is not known has no status. */
+CREATE FUNCTION vqueue._finding(text, bool, text, text, text, text,
+                                OUT "check" text, OUT status text, OUT value text, OUT detail text, OUT hint text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT $1, CASE WHEN $2 THEN 'ok' WHEN $2 IS NULL THEN 'unknown' ELSE $3 END, $4,
+           CASE WHEN $2 THEN NULL ELSE $5 END, CASE WHEN $2 THEN NULL ELSE $6 END
+$$;
+COMMENT ON FUNCTION vqueue._finding(text, bool, text, text, text, text) IS
+    'internal: a row of health or preflight: check, whether it is good (null: not known), status if it is not, value, detail, hint';
+
+CREATE FUNCTION vqueue._server_health(OUT "check" text, OUT status text, OUT value text, OUT detail text, OUT hint text)
+    RETURNS SETOF record
+    LANGUAGE plpgsql VOLATILE ROWS 9 SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    standby constant bool := pg_is_in_recovery();
+    seen record;
+BEGIN
+    IF NOT standby THEN
+        SELECT w.round_age INTO seen FROM vqueue._worker() w WHERE w.pid IS NOT NULL;
+        RETURN QUERY SELECT f.* FROM vqueue._finding('rounds', coalesce(seen.round_age < 20, false),
+            CASE WHEN seen.round_age < 30 THEN 'warn' ELSE 'fail' END,
+            coalesce(round(seen.round_age::numeric, 1) || ' s ago', 'none'),
+            'The worker should make a round every 10 seconds at the least.',
+            'See what it waits for in pg_stat_activity (vqueue worker); end it by pg_terminate_backend(), and it is started again.') f;
+
+        SELECT f.queue_id, f.release_lag AS lag INTO seen FROM vqueue._figures() f ORDER BY f.release_lag DESC LIMIT 1;
+        RETURN QUERY SELECT f.* FROM vqueue._finding('releases', coalesce(seen.lag, 0) < 5,
+            CASE WHEN seen.lag < 30 THEN 'warn' ELSE 'fail' END,
+            round(coalesce(seen.lag, 0)::numeric, 1) || ' s behind',
+            format('In queue %s somebody could have been let in for so long, and nobody was.', seen.queue_id),
+            'See the checks "worker", "rounds" and "queues", and look for locked rows of vqueue.user_sessions in pg_locks.') f;
+
+        SELECT s.* INTO seen FROM vqueue._sample() s;
+        RETURN QUERY SELECT f.* FROM vqueue._finding('sample', seen.differing = 0, 'fail',
+            format('%s looked at, %s differ', seen.looked, seen.differing),
+            format('Memory and table differ, as with %s.', seen.example),
+            'See SELECT * FROM vqueue.check(), and call vqueue.rebuild().') f;
+        RETURN QUERY SELECT f.* FROM vqueue._finding('timeouts', seen.late = 0, 'warn',
+            format('%s looked at, %s late', seen.looked, seen.late),
+            format('Sessions have not been ended though their time is up, as %s.', seen.example),
+            'A transaction may have them locked: look for the oldest one in pg_stat_activity; see also the check "queues".') f;
+    END IF;
+
+    SELECT o.who, o.began, extract(epoch FROM clock_timestamp() - o.began) AS age INTO seen
+      FROM (SELECT format('Process %s', a.pid) AS who, a.xact_start AS began
+              FROM pg_stat_activity a
+             WHERE a.pid <> pg_backend_pid() AND a.backend_type <> 'autovacuum worker'
+               AND coalesce(a.datname = current_database(), true) AND (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL)
+            UNION ALL
+            SELECT format('Prepared transaction "%s"', p.gid), p.prepared
+              FROM pg_prepared_xacts p WHERE p.database = current_database()) o
+     WHERE o.began IS NOT NULL
+     ORDER BY o.began LIMIT 1;
+    RETURN QUERY SELECT f.* FROM vqueue._finding('snapshot',
+        coalesce(seen.age, 0) < extract(epoch FROM current_setting('vqueue.old_snapshot')::interval), 'warn',
+        round(coalesce(seen.age, 0)) || ' s',
+        format('%s has a transaction that began at %s: no row that died since then can be removed.', seen.who, seen.began),
+        'End it, or set idle_in_transaction_session_timeout; vqueue.old_snapshot says from which age on this warns.') f;
+
+    IF NOT standby THEN
+        SELECT t.n_dead_tup AS dead, t.n_live_tup AS live INTO seen
+          FROM pg_stat_all_tables t WHERE t.relid = 'vqueue.user_sessions'::regclass;
+        RETURN QUERY SELECT f.* FROM vqueue._finding('dead_rows', coalesce(seen.dead <= greatest(seen.live, 50000), true), 'warn',
+            coalesce(seen.dead, 0)::text,
+            'The table user_sessions has more dead rows than live ones: it takes more space than it needs.',
+            'See the check "snapshot", and whether autovacuum is on and keeps up; VACUUM vqueue.user_sessions does it now.') f;
+
+        RETURN QUERY SELECT f.* FROM vqueue._finding('notifications', pg_notification_queue_usage() < 0.01,
+            CASE WHEN pg_notification_queue_usage() < 0.5 THEN 'warn' ELSE 'fail' END,
+            round((100 * pg_notification_queue_usage())::numeric, 2) || '% full',
+            'A listener does not read: the queue of notifications grows, and when it is full nobody is let in any more.',
+            'Look for a session that has done LISTEN and is in a long transaction, and end it.') f;
+
+        SELECT k.name, min(k.made_at) AS made_at INTO seen FROM vqueue.secrets k GROUP BY k.name ORDER BY 2 LIMIT 1;
+        RETURN QUERY SELECT f.* FROM vqueue._finding('keys', coalesce(seen.made_at > now() - interval '2 years', false), 'warn',
+            coalesce(date_trunc('day', now() - seen.made_at)::text, 'none'),
+            coalesce(format('The key "%s" is from %s.', seen.name, seen.made_at::date),
+                     'There is no key: ids of sessions do not carry their tickets, and are looked up by an index.'),
+            'Replace it in vqueue.secrets, in one transaction: sessions with an id of the old one are found more slowly, but are found.') f;
+    END IF;
+
+    IF standby THEN
+        RETURN QUERY SELECT f.* FROM vqueue._finding('replication',
+            NOT pg_is_wal_replay_paused() AND coalesce(vqueue._replay_delay() < 30, true), 'warn',
+            coalesce(round(vqueue._replay_delay()::numeric, 1) || ' s behind', 'not streaming'),
+            CASE WHEN pg_is_wal_replay_paused() THEN 'Replay is paused: what is shown here gets older.'
+                 ELSE 'This standby is far behind.' END,
+            CASE WHEN pg_is_wal_replay_paused() THEN 'Call pg_wal_replay_resume().'
+                 ELSE 'See pg_stat_wal_receiver here and pg_stat_replication on the primary.' END) f;
+    ELSE
+        SELECT (SELECT count(*) FROM pg_stat_replication) AS standbys, vqueue._replay_delay() AS delay,
+               (SELECT string_agg(s.slot_name, ', ') FROM pg_replication_slots s WHERE NOT s.active) AS idle INTO seen;
+        RETURN QUERY SELECT f.* FROM vqueue._finding('replication', seen.idle IS NULL AND coalesce(seen.delay < 30, true), 'warn',
+            format('%s connected, %s s behind', seen.standbys, coalesce(round(seen.delay::numeric, 1), 0)),
+            CASE WHEN seen.idle IS NOT NULL
+                 THEN format('Nobody reads the replication slots %s: they keep WAL until the disk is full.', seen.idle)
+                 ELSE 'A standby is far behind.' END,
+            CASE WHEN seen.idle IS NOT NULL THEN 'Start who should read them, or drop them by pg_drop_replication_slot().'
+                 ELSE 'See pg_stat_replication.' END) f;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION vqueue._server_health() IS 'internal: the checks of health that look further than at processes, memory and failures';
+
 CREATE FUNCTION vqueue.health(OUT "check" text, OUT status text, OUT value text, OUT detail text, OUT hint text)
     RETURNS SETOF record
-    LANGUAGE sql VOLATILE ROWS 5 SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql VOLATILE ROWS 15 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT 'role', 'ok', CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END,
            CASE WHEN pg_is_in_recovery() THEN 'Positions are read from the tables; nobody is let in here.' END, NULL
@@ -1663,9 +1819,262 @@ AS $$
            CASE WHEN count(*) FILTER (WHERE c.failures > 0) > 0
                 THEN 'See last_error in vqueue.overview; the worker tries again by itself.' END
       FROM vqueue._counters() c
+    UNION ALL
+    SELECT h.* FROM vqueue._server_health() h
 $$;
 COMMENT ON FUNCTION vqueue.health() IS
     'one row a check: status is ok, warn or fail; hint says how to mend what is not ok';
+
+/* -------------------------------------------------------------- preflight */
+
+CREATE FUNCTION vqueue._setting(name text) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN current_setting(name, true);
+EXCEPTION WHEN insufficient_privilege THEN
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION vqueue._setting(text) IS 'internal: value of a setting of the server, null if the caller may not see it';
+
+CREATE FUNCTION vqueue._hba_lines() RETURNS bigint
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (SELECT count(*) FROM pg_hba_file_rules r
+             WHERE r.error IS NOT NULL
+                OR r.type <> 'local' AND r.auth_method IN ('trust', 'password')
+                   AND r.address IS DISTINCT FROM '127.0.0.1' AND r.address IS DISTINCT FROM '::1'
+                   AND r.address IS DISTINCT FROM 'localhost' AND r.address IS DISTINCT FROM 'samehost');
+EXCEPTION WHEN insufficient_privilege THEN
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION vqueue._hba_lines() IS
+    'internal: how many lines of pg_hba.conf are wrong, or let others in over the network without a password or with one in the clear; null if the caller may not see it';
+
+CREATE FUNCTION vqueue.preflight(OUT "check" text, OUT status text, OUT value text, OUT detail text, OUT hint text)
+    RETURNS SETOF record
+    LANGUAGE plpgsql VOLATILE ROWS 20 SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    libraries constant text := vqueue._setting('shared_preload_libraries');
+    loaded constant bool := 'vqueue' = ANY (string_to_array(translate(libraries, ' "', ''), ','));
+    slots constant int := current_setting('max_worker_processes')::int;
+    listens constant text := current_setting('listen_addresses');
+    reached constant bool := EXISTS (SELECT FROM unnest(string_to_array(replace(listens, ' ', ''), ',')) a
+                                      WHERE a NOT IN ('localhost', '127.0.0.1', '::1'));
+    seen record;
+BEGIN
+    RETURN QUERY SELECT f.* FROM vqueue._finding('preload', loaded, 'fail', libraries,
+        CASE WHEN loaded IS NULL THEN 'Only a superuser or a member of pg_monitor may see it.'
+             ELSE 'The server has not loaded the library, so no function that moves or counts people works.' END,
+        'Add vqueue to shared_preload_libraries in postgresql.conf and restart the server.') f;
+
+    /* C functions are called only where the library is there: elsewhere to name one is an error. */
+    IF loaded THEN
+        SELECT vqueue._library_version() AS library, e.extversion AS tables INTO seen
+          FROM pg_extension e WHERE e.extname = 'vqueue';
+        RETURN QUERY SELECT f.* FROM vqueue._finding('version', seen.library = seen.tables, 'fail',
+            format('library %s, tables and functions %s', seen.library, seen.tables),
+            'Library and database are of different versions.',
+            'Run ALTER EXTENSION vqueue UPDATE; or, if the library is the older one, install the new one and restart the server.') f;
+
+        SELECT m.databases + 2 + (current_setting('max_logical_replication_workers')::int > 0)::int AS needed,
+               coalesce(w.refused, false) AS refused INTO seen
+          FROM vqueue.memory() m, vqueue._worker() w;
+        RETURN QUERY SELECT f.* FROM vqueue._finding('worker_slots', slots >= seen.needed AND NOT seen.refused, 'fail',
+            format('%s, needed %s', slots, seen.needed),
+            'The launcher, a worker for each database with vqueue, one that looks for new databases, and that of logical replication need slots; parallel queries take theirs from the same.',
+            'Raise max_worker_processes and restart the server.') f;
+
+        SELECT count(*) FILTER (WHERE h.status <> 'ok') AS bad, bool_or(h.status = 'fail') AS failed,
+               string_agg(h."check", ', ') FILTER (WHERE h.status <> 'ok') AS names INTO seen FROM vqueue.health() h;
+        RETURN QUERY SELECT f.* FROM vqueue._finding('health', seen.bad = 0, CASE WHEN seen.failed THEN 'fail' ELSE 'warn' END,
+            format('%s not ok', seen.bad), format('Not ok: %s.', seen.names), 'See vqueue.health().') f;
+
+        RETURN QUERY SELECT f.* FROM vqueue._finding('shared_memory', NULL, NULL,
+            format('limit %s, by %s', current_setting('vqueue.memory_limit'), current_setting('dynamic_shared_memory_type')),
+            'SQL does not see how much of it the system has left.',
+            'Look with df -h /dev/shm: it must have room for vqueue.memory_limit; a container starts with 64 MB (--shm-size).') f;
+    ELSE
+        RETURN QUERY SELECT f.* FROM unnest('{version,worker_slots,health,shared_memory}'::text[]) AS n,
+            vqueue._finding(n, NULL, NULL, NULL, 'It takes the loaded library, and the right to see that it is.', 'See the check "preload".') f;
+    END IF;
+
+    SELECT current_setting('autovacuum') = 'on' AND current_setting('track_counts') = 'on' AS "on",
+           (SELECT string_agg(c.relname, ', ') FROM pg_class c
+             WHERE c.relnamespace = 'vqueue'::regnamespace
+               AND EXISTS (SELECT FROM unnest(c.reloptions) o WHERE o ~* '^autovacuum_enabled=(f|false|off|no|0)$')) AS without INTO seen;
+    RETURN QUERY SELECT f.* FROM vqueue._finding('autovacuum', seen."on" AND seen.without IS NULL, 'fail',
+        CASE WHEN NOT seen."on" THEN 'off' ELSE coalesce('off for ' || seen.without, 'on') END,
+        'Each session leaves dead rows behind, which nobody removes.',
+        'Set autovacuum and track_counts to on, and ALTER TABLE … RESET (autovacuum_enabled).') f;
+
+    SELECT string_agg(name || ' = off', ', ') AS off INTO seen
+      FROM unnest('{fsync,full_page_writes,synchronous_commit}'::text[]) name WHERE current_setting(name) = 'off';
+    RETURN QUERY SELECT f.* FROM vqueue._finding('durability', seen.off IS NULL, 'fail', coalesce(seen.off, 'on'),
+        'After a crash what was acknowledged may be missing, or the tables damaged.', 'Set these to on.') f;
+
+    RETURN QUERY SELECT f.* FROM vqueue._finding('checksums', current_setting('data_checksums') = 'on', 'warn',
+        current_setting('data_checksums'), 'Damage done by the disk goes unnoticed.',
+        'Stop the server and run pg_checksums --enable, or use initdb --data-checksums.') f;
+
+    SELECT current_setting('archive_mode') AS mode, a.last_failed_wal AS failed,
+           current_setting('archive_mode') <> 'off' AND current_setting('wal_level') <> 'minimal'
+           AND coalesce(nullif(vqueue._setting('archive_library'), ''), nullif(vqueue._setting('archive_command'), ''), '(disabled)') <> '(disabled)' AS "on",
+           coalesce(a.last_failed_time > coalesce(a.last_archived_time, '-infinity'), false) AS failing
+      INTO seen FROM pg_stat_archiver a;
+    RETURN QUERY SELECT f.* FROM vqueue._finding('wal_archiving', seen."on" AND NOT seen.failing, CASE WHEN seen.failing THEN 'fail' ELSE 'warn' END,
+        CASE WHEN seen.failing THEN format('failing since %s', seen.failed) ELSE format('archive_mode = %s', seen.mode) END,
+        CASE WHEN seen.failing THEN 'WAL piles up until the disk is full.'
+             ELSE 'The server can be recovered to its last backup only, not to a moment.' END,
+        CASE WHEN seen.failing THEN 'See the server log for what archive_command says.'
+             ELSE 'Set archive_mode to on and archive_command or archive_library, or have a tool stream WAL, such as pg_receivewal.' END) f;
+
+    RETURN QUERY SELECT f.* FROM vqueue._finding('backups', NULL, NULL, NULL,
+        'SQL does not see whether there are backups, nor whether they can be restored.',
+        'Look at what your backup tool reports, and restore one now and then: SELECT * FROM vqueue.check() tells whether all is right there.') f;
+
+    SELECT current_setting('synchronous_standby_names') AS names,
+           (SELECT count(*) FROM pg_stat_replication r WHERE r.sync_state IN ('sync', 'quorum')) AS n INTO seen;
+    RETURN QUERY SELECT f.* FROM vqueue._finding('synchronous_replication',
+        CASE WHEN NOT pg_is_in_recovery() THEN seen.names <> '' AND seen.n > 0 END, CASE WHEN seen.names = '' THEN 'warn' ELSE 'fail' END,
+        format('%s connected', seen.n),
+        CASE WHEN pg_is_in_recovery() THEN 'This is a standby; only the primary knows.'
+             WHEN seen.names = '' THEN 'If this server is lost, so is what was acknowledged last, and those tickets may be issued again.'
+             ELSE 'No synchronous standby is connected: whoever commits waits for it.' END,
+        CASE WHEN pg_is_in_recovery() THEN 'Call vqueue.preflight() there.'
+             WHEN seen.names = '' THEN 'Set up a standby and name it in synchronous_standby_names.'
+             ELSE 'See why the standby does not connect, or take it out of synchronous_standby_names.' END) f;
+
+    SELECT count(*) AS n INTO seen FROM pg_stat_ssl s JOIN pg_stat_activity a ON a.pid = s.pid
+     WHERE NOT s.ssl AND NOT (a.client_addr <<= '127.0.0.0/8' OR a.client_addr = '::1');
+    RETURN QUERY SELECT f.* FROM vqueue._finding('tls', (current_setting('ssl') = 'on' OR NOT reached) AND seen.n = 0, 'fail',
+        format('ssl = %s, %s connections without', current_setting('ssl'), seen.n),
+        'Names, ids and passwords go over the network in the clear.',
+        'Set ssl to on with ssl_cert_file and ssl_key_file, and use hostssl in pg_hba.conf.') f;
+
+    RETURN QUERY SELECT f.* FROM vqueue._finding('listen_addresses', listens !~ '(^|[ ,])(\*|0\.0\.0\.0|::)([ ,]|$)', 'warn', coalesce(nullif(listens, ''), 'Unix sockets only'),
+        'The server listens on all addresses of the machine, also those that nobody needs.',
+        'Set listen_addresses to the addresses that applications connect to, and restart the server.') f;
+
+    RETURN QUERY SELECT f.* FROM vqueue._finding('authentication', vqueue._hba_lines() = 0, 'fail',
+        CASE WHEN vqueue._hba_lines() IS NOT NULL THEN format('%s lines', vqueue._hba_lines()) END,
+        CASE WHEN vqueue._hba_lines() IS NULL THEN 'Only a superuser may see pg_hba.conf.'
+             ELSE 'Lines of pg_hba.conf are wrong, or let in over the network whoever comes, or send passwords in the clear.' END,
+        'See pg_hba_file_rules for the methods trust and password and for errors; use scram-sha-256.') f;
+
+    SELECT string_agg(DISTINCT p.proname, ', ') AS names INTO seen
+      FROM (SELECT p.proname, p.pronamespace, coalesce(p.proacl, acldefault('f', p.proowner)) AS acl FROM pg_proc p
+            UNION ALL
+            SELECT c.relname, c.relnamespace, c.relacl FROM pg_class c) p, aclexplode(p.acl) a
+     WHERE p.pronamespace = 'vqueue'::regnamespace AND a.grantee = 0;
+    RETURN QUERY SELECT f.* FROM vqueue._finding('privileges', seen.names IS NULL, 'warn', coalesce(seen.names, 'none for PUBLIC'),
+        'Every role of the database has rights in schema vqueue.',
+        'REVOKE them from PUBLIC, and GRANT them to the roles that need them.') f;
+
+    RETURN QUERY SELECT f.* FROM vqueue._finding('idle_transactions', current_setting('idle_in_transaction_session_timeout') <> '0', 'warn',
+        current_setting('idle_in_transaction_session_timeout'),
+        'An application that forgets to commit keeps rows locked, and old rows from being removed, for ever.',
+        'Set idle_in_transaction_session_timeout, for example to 1min, also by ALTER ROLE for the application alone.') f;
+
+    RETURN QUERY SELECT f.* FROM vqueue._finding('pooler', NULL, NULL, NULL,
+        'SQL does not see a connection pooler in between, nor its mode.',
+        'Look at pool_mode (PgBouncer): with transaction all works but LISTEN and SET vqueue.tenant, which need session or a direct connection.') f;
+
+    RETURN QUERY SELECT f.* FROM vqueue._finding('disk', NULL, NULL, format('database %s', pg_size_pretty(pg_database_size(current_database()))),
+        'SQL does not see how much room there is.',
+        'Look with df -h at the data directory, pg_wal and the tablespaces, and watch it: a full disk stops everything.') f;
+
+    RETURN QUERY SELECT f.* FROM vqueue._finding('clock', NULL, NULL, clock_timestamp()::text,
+        'SQL does not see whether it is right, and kept so.',
+        'Look with timedatectl or chronyc tracking, on all servers; times of sessions and opening times go by it.') f;
+END
+$$;
+COMMENT ON FUNCTION vqueue.preflight() IS
+    'the checklist of a deployment, one row a check: status is ok, warn, fail, or unknown for what SQL does not see; hint says '
+    'how to mend it, or how to look. Works also where the library is not loaded';
+
+/* ---------------------------------------------------------------- metrics */
+
+CREATE VIEW vqueue._watched AS
+    SELECT q.id, jsonb_build_object('tenant', t.name, 'queue', q.name) AS labels,
+           q.max_concurrent_users AS cap, q.release_rate_per_minute AS rate
+      FROM vqueue.queues q
+      JOIN vqueue.tenants t ON t.id = q.tenant_id
+     WHERE CASE WHEN pg_has_role('pg_monitor', 'USAGE') THEN true ELSE q.tenant_id = vqueue._tenant() END;
+COMMENT ON VIEW vqueue._watched IS
+    'internal: queues with what metrics calls them: those of the current tenant, or for members of pg_monitor of all tenants';
+
+CREATE VIEW vqueue.metrics AS
+    SELECT m.name, m.type, m.help, q.labels, m.value
+      FROM vqueue._watched q
+      JOIN vqueue._counters() c ON c.queue_id = q.id
+      CROSS JOIN LATERAL (VALUES
+          ('vqueue_waiting', 'gauge', 'Sessions that wait.', c.waiting::float8),
+          ('vqueue_serving', 'gauge', 'Sessions that hold a slot.', c.serving),
+          ('vqueue_max_concurrent_users', 'gauge', 'The cap: how many may hold a slot.', q.cap),
+          ('vqueue_release_rate_per_second', 'gauge', 'The rate: releases a second, at the most.', q.rate / 60.0::float8),
+          ('vqueue_tickets_issued_total', 'counter', 'Tickets issued since the queue was made, those of joins rolled back included.', c.last_ticket),
+          ('vqueue_estimated_wait_seconds', 'gauge', 'What a newcomer is told to expect.', extract(epoch FROM c.estimated_wait)::float8),
+          ('vqueue_release_failures', 'gauge', 'How often in a row the release step has failed.', CASE WHEN c.released IS NOT NULL THEN c.failures END)
+      ) AS m (name, type, help, value)
+     WHERE m.value IS NOT NULL
+    UNION ALL
+    SELECT m.name, m.type, m.help, q.labels || m.more, m.value
+      FROM vqueue._watched q
+      JOIN vqueue._figures() f ON f.queue_id = q.id
+      CROSS JOIN LATERAL (
+          VALUES
+          ('vqueue_released_total', 'counter', 'Sessions let in.', '{}'::jsonb, f.released::float8),
+          ('vqueue_release_lag_seconds', 'gauge', 'For how long somebody could have been let in, and nobody was.', '{}', f.release_lag),
+          ('vqueue_wait_seconds_sum', 'histogram', 'How long those let in have waited.', '{}', f.waited_seconds),
+          ('vqueue_wait_seconds_count', 'histogram', 'How long those let in have waited.', '{}', f.waited[array_upper(f.waited, 1)])
+          UNION ALL
+          SELECT 'vqueue_wait_seconds_bucket', 'histogram', 'How long those let in have waited.',
+                 jsonb_build_object('le', coalesce((vqueue._wait_bounds())[n]::text, '+Inf')), f.waited[n]
+            FROM generate_subscripts(f.waited, 1) n
+          UNION ALL
+          SELECT 'vqueue_ended_total', 'counter', 'Sessions that have ended, by their status.', jsonb_build_object('status', e.status), e.n
+            FROM ROWS FROM (unnest('{completed,expired,left,abandoned,no_show,removed}'::text[]), unnest(f.ended)) AS e (status, n)
+      ) AS m (name, type, help, more, value)
+    UNION ALL
+    SELECT m.name, m.type, m.help, '{}', m.value
+      FROM vqueue._worker() w
+      CROSS JOIN LATERAL (VALUES
+          ('vqueue_worker_up', 'gauge', 'Whether the worker of this database runs.', (w.pid IS NOT NULL AND w.launcher_pid IS NOT NULL)::int::float8),
+          ('vqueue_worker_round_age_seconds', 'gauge', 'Time since the worker''s last round, which comes every 10 seconds at the least.', w.round_age),
+          ('vqueue_worker_round_seconds_sum', 'summary', 'How long the worker''s rounds have taken.', w.round_seconds),
+          ('vqueue_worker_round_seconds_count', 'summary', 'How long the worker''s rounds have taken.', w.rounds)
+      ) AS m (name, type, help, value)
+     WHERE NOT pg_is_in_recovery() AND m.value IS NOT NULL
+    UNION ALL
+    SELECT m.name, 'gauge', m.help, '{}', m.value
+      FROM vqueue.memory() s
+      CROSS JOIN LATERAL (VALUES
+          ('vqueue_memory_bytes', 'Shared memory of the lines of all databases.', s.used::float8),
+          ('vqueue_memory_limit_bytes', 'The setting vqueue.memory_limit.', s.memory_limit)
+      ) AS m (name, help, value)
+    UNION ALL
+    SELECT 'vqueue_sample_sessions', 'gauge', 'Sessions held against their rows, at random, for this answer: all, 1 if one differs, and those overdue.',
+           jsonb_build_object('result', m.result), m.value
+      FROM vqueue._sample() s
+      CROSS JOIN LATERAL (VALUES ('looked_at', s.looked::float8), ('differing', s.differing), ('late', s.late)) AS m (result, value)
+     WHERE NOT pg_is_in_recovery()
+    UNION ALL
+    SELECT 'vqueue_replication_lag_seconds', 'gauge', 'By how much this standby is behind, or the slowest one of this primary.', '{}', d
+      FROM vqueue._replay_delay() d WHERE d IS NOT NULL
+    UNION ALL
+    SELECT 'vqueue_in_recovery', 'gauge', 'Whether this is a standby.', '{}', pg_is_in_recovery()::int
+    UNION ALL
+    SELECT 'vqueue_notification_queue_ratio', 'gauge', 'How full the queue of notifications is, from 0 to 1.', '{}', pg_notification_queue_usage()
+     WHERE NOT pg_is_in_recovery();
+COMMENT ON VIEW vqueue.metrics IS
+    'figures by the conventions of Prometheus, one a line: of the queues of the current tenant, or for members of pg_monitor of '
+    'all tenants, and of the server. Counters and histograms begin at 0 with the server';
 
 /* ---------------------------------------------------- taking rooms over */
 
@@ -2331,3 +2740,11 @@ SELECT vqueue._extension_created();
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA vqueue FROM PUBLIC;
 REVOKE ALL ON TYPE vqueue.place FROM PUBLIC;
+
+/* The value of a key stays the extension's own. */
+GRANT USAGE ON SCHEMA vqueue TO pg_monitor;
+GRANT SELECT ON vqueue.metrics, vqueue._watched, vqueue.overview TO pg_monitor;
+GRANT SELECT (name, made_at) ON vqueue.secrets TO pg_monitor;
+GRANT EXECUTE ON FUNCTION vqueue.health, vqueue.is_healthy, vqueue.preflight, vqueue.memory, vqueue._worker, vqueue._counters,
+    vqueue._figures, vqueue._wait_bounds, vqueue._sample, vqueue._library_version, vqueue._replay_delay, vqueue._finding,
+    vqueue._server_health, vqueue._setting, vqueue._hba_lines, vqueue._tenant TO pg_monitor;

@@ -162,6 +162,17 @@ apply_session(VqOp *op, bool building, VqNow now)
 }
 
 static void
+apply_count(const VqOp *op)
+{
+	VqFigures  *figures = &op->queue->figures;
+
+	if (op->kind >= VQ_COMPLETED)
+		figures->ended[op->kind - VQ_COMPLETED]++;
+	else
+		vq_count_wait(figures, op->u.wait);
+}
+
+static void
 apply_queue_op(VqOp *op, bool building, VqNow now)
 {
 	VqQueue    *queue = op->queue;
@@ -173,6 +184,9 @@ apply_queue_op(VqOp *op, bool building, VqNow now)
 				vq_undo_op(op);
 			else
 				apply_session(op, building, now);
+			break;
+		case OP_COUNT:
+			apply_count(op);
 			break;
 		case OP_REMOVE:
 			apply_session(op, building, now);
@@ -255,6 +269,7 @@ vq_apply_ops(VqOp *ops, int n)
 			apply_queue_op(&ops[i], building, now);
 		}
 		note_peaks(queue);
+		vq_note_able(queue, now);
 		vq_call_worker(queue, vq_next_due(queue, now, true));
 		LWLockRelease(&queue->lock);
 	}

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "check.h"
 #include "draws.h"
 #include "due.h"
 #include "fmgr.h"
@@ -235,6 +236,15 @@ still_differs(VqQueue *queue, const pg_uuid_t *id, int64 ticket, int *in_memory,
 		pause_briefly();
 	}
 	return true;
+}
+
+bool
+vq_ticket_differs(VqQueue *queue, const pg_uuid_t *id, int64 ticket)
+{
+	int			in_memory;
+	int			in_table;
+
+	return still_differs(queue, id, ticket, &in_memory, &in_table);
 }
 
 static void

@@ -35,6 +35,46 @@ vq_release_due(const VqQueue *queue, VqNow now)
 	return Max(vq_pacer_due(&queue->pacer, now, 1), queue->retry_at);
 }
 
+/*
+ * When the next one could be let in, were the worker there and well.  Those who
+ * stand may not have committed, so there must be more of them than of the HELD.
+ */
+static int64
+able_at(const VqQueue *queue, VqNow now)
+{
+	if ((queue->settings.state & VQ_RELEASES) == 0 || queue->nascent || queue->gone ||
+		vq_standing(queue) <= queue->line.count[VQ_HELD])
+		return VQ_NEVER;
+	if (vq_lets_all_in(queue))
+		return now.mono;
+	if (queue->line.count[VQ_INSIDE] >= queue->settings.max_concurrent_users)
+		return VQ_NEVER;
+	return vq_pacer_due(&queue->pacer, now, 1);
+}
+
+void
+vq_note_able(VqQueue *queue, VqNow now)
+{
+	VqFigures  *figures = &queue->figures;
+	int64		at = able_at(queue, now);
+
+	if (at == VQ_NEVER)
+		figures->able_since = 0;
+	else if (figures->able_since == 0 || figures->able_released != queue->released_total)
+		figures->able_since = at;
+	else
+		figures->able_since = Min(figures->able_since, at);
+	figures->able_released = queue->released_total;
+}
+
+int64
+vq_release_lag(const VqQueue *queue, VqNow now)
+{
+	if (queue->figures.able_since == 0 || able_at(queue, now) > now.mono)
+		return 0;
+	return Max(now.mono - queue->figures.able_since, 0);
+}
+
 int64
 vq_next_due(const VqQueue *queue, VqNow now, bool releases)
 {

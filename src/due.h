@@ -47,6 +47,15 @@ extern void vq_call_worker(VqQueue *queue, int64 due);
 extern int64 vq_release_due(const VqQueue *queue, VqNow now);
 
 /*
+ * See whether somebody could be let in, so that it is known since when nobody
+ * was.  Caller holds the lock exclusively.
+ */
+extern void vq_note_able(VqQueue *queue, VqNow now);
+
+/* For how long (microseconds) somebody could have been let in, and nobody was; 0 if that is not so. */
+extern int64 vq_release_lag(const VqQueue *queue, VqNow now);
+
+/*
  * When the worker should look at it next: for events and ceilings, and for
  * releases unless there is nobody it could release now.  Caller holds the lock.
  */

@@ -12,6 +12,7 @@ char	   *vq_tenant = NULL;
 int			vq_memory_limit = 1024;
 int			vq_poll_budget = 5000;
 int			vq_release_batch = 10000;
+int			vq_old_snapshot = 600;
 int			vq_event_retention = SECS_PER_DAY;
 int			vq_stats_retention = 400 * SECS_PER_DAY;
 
@@ -70,6 +71,14 @@ vq_guc_init(void)
 							&vq_stats_retention,
 							400 * SECS_PER_DAY, 0, 10 * 365 * SECS_PER_DAY,
 							PGC_SIGHUP,
+							GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("vqueue.old_snapshot",
+							"Age of a transaction from which on vqueue.health() warns of it.",
+							"It keeps rows that have died since from being removed.",
+							&vq_old_snapshot,
+							600, 1, 86400,
+							PGC_USERSET,
 							GUC_UNIT_S,
 							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("vqueue");

@@ -16,6 +16,7 @@
 typedef enum VqOpType
 {
 	OP_NONE,					/* undone */
+	OP_COUNT,					/* a figure to be counted after the commit */
 	OP_ADD,						/* a bit that was set when the change was made */
 	OP_REMOVE,					/* a bit to be cleared after the commit */
 	OP_QUEUE,					/* settings to be put in place */
@@ -35,6 +36,7 @@ typedef struct VqOp
 	{
 		int64		ticket;		/* ADD, REMOVE */
 		int64		ceiling;	/* CEILING */
+		int64		wait;		/* COUNT of one let in: microseconds */
 		VqSettings *settings;	/* QUEUE; in TopTransactionContext */
 	}			u;
 	int64		place_key;		/* ADD, REMOVE: of the row */
@@ -44,7 +46,7 @@ typedef struct VqOp
 	SubTransactionId subid;
 	int			previous;		/* the operation before it of any type above REMOVE, or -1 */
 	uint8		type;
-	uint8		kind;
+	uint8		kind;			/* COUNT: VqStatus that was reached */
 	uint8		lane;			/* ADD with VQ_TAKEN: from which lane */
 	uint8		flags;
 	bool		set:1;			/* ADD: this operation set the bit; QUEUE: made the queue */

@@ -374,6 +374,17 @@ vq_note_remove(VqQueue *queue, const VqRow *row, VqKind kind, int flags, int64 s
 }
 
 void
+vq_note_count(VqQueue *queue, int status, int64 wait)
+{
+	VqOp	   *op;
+
+	vq_reserve_ops(1);
+	op = append_op(OP_COUNT, queue);
+	op->kind = status;
+	op->u.wait = wait;
+}
+
+void
 vq_note_queue(VqQueue *queue, const VqSettings *settings, bool made)
 {
 	VqSettings *copy = MemoryContextAlloc(TopTransactionContext, sizeof(VqSettings));

@@ -66,6 +66,9 @@ extern void vq_note_let_in(VqQueue *queue, const pg_uuid_t *id, int64 served_at)
  */
 extern void vq_note_remove(VqQueue *queue, const VqRow *row, VqKind kind, int flags, int64 stay);
 
+/* Count, after the commit, who came to this status: let in after so long (microseconds), or ended. */
+extern void vq_note_count(VqQueue *queue, int status, int64 wait);
+
 /* A row with this ticket exists: never issue it.  Takes effect at once, as it harms nobody. */
 extern void vq_note_ticket(VqQueue *queue, int64 ticket);
 

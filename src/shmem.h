@@ -17,6 +17,7 @@
 #include "compat.h"
 #include "datatype/timestamp.h"
 #include "estimate.h"
+#include "figures.h"
 #include "lanes.h"
 #include "line.h"
 #include "order.h"
@@ -169,6 +170,8 @@ typedef struct VqQueue
 	double		poll_load;		/* polls a second of all who wait, if nothing is stretched; by the
 								 * worker */
 	VqScore		score;			/* by the worker; whoever lets in settles */
+
+	VqFigures	figures;
 	bool		moved;			/* something moved since the last "moved" event */
 	bool		state_news;		/* the state changed since the last "state" event */
 
@@ -212,6 +215,8 @@ typedef struct VqDatabase
 	TimestampTz last_round;		/* by the worker */
 	uint64		rounds;			/* by the worker */
 	bool		count_now;		/* count what there is, though the minute is not over; by anybody */
+	int64		round_end;		/* mono time of the last one's end; by the worker */
+	int64		round_usecs;	/* what all of them took together; by the worker */
 } VqDatabase;
 
 typedef struct VqShared

@@ -307,6 +307,12 @@ static const struct
 		" OR n.signs_from " EQ " k.signs_from AND n.id OPERATOR(pg_catalog.>) k.id))",
 		2, {UUIDOID, TIMESTAMPTZOID}
 	},
+	[VQ_READ_PAGE] = {
+		"SELECT s.queue_id, s.ticket FROM vqueue.user_sessions AS s"
+		" WHERE s.ctid OPERATOR(pg_catalog.>=) $1 AND s.ctid OPERATOR(pg_catalog.<) $2"
+		" AND s.left_at IS NULL LIMIT $3",
+		3, {TIDOID, TIDOID, INT4OID}
+	},
 	[VQ_DISARM] = {"SELECT vqueue._disarm_foreign_key()", 0, {0}},
 };
 

@@ -49,6 +49,7 @@ typedef enum VqStatement
 	VQ_BOARD_TICKETS,			/* lane, rank and ticket of each so many'th who waits */
 	VQ_INSERT_PASS_KEY,
 	VQ_DELETE_PASS_KEYS,		/* those of a tenant that verify nothing any more */
+	VQ_READ_PAGE,				/* queue and ticket of live sessions from one place of the table to another */
 	VQ_DISARM,
 	VQ_STATEMENTS
 } VqStatement;

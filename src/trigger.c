@@ -379,6 +379,16 @@ note_claim(VqQueue *queue, const VqRow *old, const VqRow *new)
 		vq_note_remove(queue, new, VQ_CALLED, 0, -1);
 }
 
+/* Note what is counted of a session that was let in, or has ended. */
+static void
+note_figures(VqQueue *queue, const VqRow *old, const VqRow *new)
+{
+	if (vq_row_kind(old) != VQ_INSIDE && vq_row_kind(new) == VQ_INSIDE)
+		vq_note_count(queue, new->status, vq_let_in_at(new) - new->joined_at);
+	else if (vq_is_live(old) && !vq_is_live(new))
+		vq_note_count(queue, new->status, 0);
+}
+
 PG_FUNCTION_INFO_V1(vqueue_session_after);
 Datum
 vqueue_session_after(PG_FUNCTION_ARGS)
@@ -419,6 +429,7 @@ vqueue_session_after(PG_FUNCTION_ARGS)
 	{
 		note_step(queue, &row, &new);
 		note_claim(queue, &row, &new);
+		note_figures(queue, &row, &new);
 		if (is_replica() && vq_let_in_at(&new) != 0 && vq_let_in_at(&new) != vq_let_in_at(&row))
 			vq_note_let_in(queue, &row.queue_id, vq_let_in_at(&new));
 	}

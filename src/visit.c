@@ -315,6 +315,7 @@ vq_end_visit(VqVisit *visit)
 		visit->purge = true;
 		queue->purge_at = VQ_NEVER;
 	}
+	vq_note_able(queue, now);
 	due = vq_next_due(queue, now, !stuck);
 	if (visit->passed > 0)
 		due = Min(due, now.mono + LOCKED_DELAY);

@@ -433,6 +433,7 @@ sign_on(void)
 	{
 		db->worker_latch = MyLatch;
 		db->worker_pid = MyProcPid;
+		db->round_end = vq_now().mono;
 		db->installed = true;
 		db->wanted = false;
 		db->refused = false;
@@ -444,11 +445,15 @@ sign_on(void)
 }
 
 static void
-show_life(void)
+show_life(int64 began)
 {
+	int64		now = vq_now().mono;
+
 	SpinLockAcquire(&db->mutex);
 	db->last_round = GetCurrentTimestamp();
 	db->rounds++;
+	db->round_end = now;
+	db->round_usecs += now - began;
 	SpinLockRelease(&db->mutex);
 }
 
@@ -568,6 +573,8 @@ vqueue_worker_main(Datum arg)
 
 	for (;;)
 	{
+		int64		began = vq_now().mono;
+
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
@@ -597,7 +604,7 @@ vqueue_worker_main(Datum arg)
 		if (vq_chore_due() <= vq_now().mono)
 			do_chore();
 		keep_budget();
-		show_life();
+		show_life(began);
 		wait_until(Min(Min(first_due(), vq_chore_due()), vq_now().mono + IDLE_DELAY));
 	}
 }

@@ -51,6 +51,8 @@ INSERT INTO face VALUES
     ('rebuild', '{}', 'bigint', 'volatile'),
     ('memory', '{}', 'record', 'volatile'),
     ('health', '{}', 'setof record', 'volatile'),
+    ('is_healthy', '{}', 'boolean', 'volatile'),
+    ('preflight', '{}', 'setof record', 'volatile'),
     ('channel', '{text}', 'text', 'stable'),
     ('purge', '{text,interval,integer}', 'bigint', 'volatile'),
     ('events_since', '{text,bigint,integer}', 'setof record', 'stable'),
@@ -86,6 +88,8 @@ SELECT is(pg_get_function_arguments('vqueue.create_queue'::regproc),
 -- the type place
 SELECT columns_are('vqueue', 'place', '{id,queue,user_id,status,priority,ticket,position,estimated_wait,estimated_wait_p90,next_poll_after,joined_at,served_at,left_at}'::name[]);
 
+SELECT columns_are('vqueue', 'metrics', '{name,type,help,labels,value}'::name[]);
+
 -- tables: what people migrate from
 SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions,events,queue_stats}'::name[]) AS t;
 SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions,stats,schedules}'::name[]) AS v;
@@ -95,6 +99,8 @@ SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings
 SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions,schedules}'::name[]) AS v;
 SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions,pass_keys}'::name[]) AS t;
 SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions}'::name[]) AS v;
+SELECT has_table('vqueue'::name, t) FROM unnest('{tenants,queues,ticket_ceilings,user_sessions}'::name[]) AS t;
+SELECT has_view('vqueue'::name, v) FROM unnest('{overview,sessions,metrics}'::name[]) AS v;
 SELECT col_is_pk('vqueue'::name, t, 'id'::name, t || ' has its id as key') FROM unnest('{tenants,queues,user_sessions}'::name[]) AS t;
 SELECT col_type_is('vqueue', 'user_sessions', c, 'uuid', c || ' is a uuid') FROM unnest('{id,queue_id,user_id}'::name[]) AS c;
 SELECT col_type_is('vqueue', 'user_sessions', 'ticket', 'bigint', 'a ticket is a bigint');
