@@ -221,7 +221,10 @@ serve_in_turns(const Model *model, Ahead *ahead, int lane, double n)
 			if (l != lane && !done[l])
 				weights += weight[l];
 
-		/* Whoever stands in fewer than its share would let in goes first, and leaves the rest to others. */
+		/*
+		 * Whoever stands in fewer than its share would let in goes first, and leaves the rest to
+		 * others.
+		 */
 		for (int l = 0; l < VQ_LANES && all; l++)
 			if (l != lane && !done[l] && ahead->stand[l] < n * weight[l] / weights)
 			{

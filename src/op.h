@@ -36,8 +36,8 @@ typedef struct VqOp
 		int64		ceiling;	/* CEILING */
 		VqSettings *settings;	/* QUEUE; in TopTransactionContext */
 	}			u;
-	VqNow		taken;			/* ADD with VQ_PAID: when the token was taken; REMOVE of INSIDE: mono
-								 * is for how long it stayed, negative if that is not known */
+	VqNow		taken;			/* ADD with VQ_PAID: when the token was taken; REMOVE of INSIDE:
+								 * mono is for how long it stayed, negative if that is not known */
 	ItemPointerData row;		/* ADD: where its row is, once written */
 	SubTransactionId subid;
 	int			previous;		/* the operation before it of any type above REMOVE, or -1 */
