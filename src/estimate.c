@@ -17,6 +17,10 @@
 #include "estimate.h"
 
 #define SECOND			1000000.0
+#define ONE_SECOND		INT64CONST(1000000)
+
+/* From so many microseconds on waits are told to the second. */
+#define PRECISE			(60 * ONE_SECOND)
 
 /*
  * The moments: now, then so many that are 1, 2 and 8 ticks apart, then such that
@@ -217,7 +221,10 @@ serve_in_turns(const Model *model, Ahead *ahead, int lane, double n)
 			if (l != lane && !done[l])
 				weights += weight[l];
 
-		/* Whoever stands in fewer than its share would let in goes first, and leaves the rest to others. */
+		/*
+		 * Whoever stands in fewer than its share would let in goes first, and leaves the rest to
+		 * others.
+		 */
 		for (int l = 0; l < VQ_LANES && all; l++)
 			if (l != lane && !done[l] && ahead->stand[l] < n * weight[l] / weights)
 			{
@@ -452,12 +459,18 @@ time_of(const float *moment, const float *positions, float position, int m)
 		(moment[m] - moment[m - 1]) / (positions[m] - positions[m - 1]);
 }
 
+/* Nobody knows long waits to the microsecond, and to write them so takes time. */
 static int64
 remaining(double moment, int64 since)
 {
+	int64		wait;
+
 	if (moment < 0 || moment > PG_INT64_MAX / 2 / SECOND)
 		return -1;
-	return Max((int64) (moment * SECOND) - since, 0);
+	wait = Max((int64) (moment * SECOND) - since, 0);
+	if (wait >= PRECISE)
+		wait = (wait + ONE_SECOND / 2) / ONE_SECOND * ONE_SECOND;
+	return wait;
 }
 
 VqWait

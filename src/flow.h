@@ -32,7 +32,8 @@ typedef struct VqFlow
 
 	float		stays;			/* that have ended, weighted alike */
 	float		mean;			/* stay in seconds, as of the last look; 0: not known */
-	float		variation;		/* its squared coefficient: 0 for equal stays, 1 for exponential ones */
+	float		variation;		/* its squared coefficient: 0 for equal stays, 1 for exponential
+								 * ones */
 	int64		halved;			/* mono time at which all of that began to weigh half */
 
 	/* Of the line. */

@@ -40,8 +40,8 @@ typedef struct VqOp
 		VqSettings *settings;	/* QUEUE; in TopTransactionContext */
 	}			u;
 	int64		place_key;		/* ADD, REMOVE: of the row */
-	VqNow		taken;			/* ADD with VQ_PAID: when the token was taken; REMOVE of INSIDE: mono
-								 * is for how long it stayed, negative if that is not known */
+	VqNow		taken;			/* ADD with VQ_PAID: when the token was taken; REMOVE of INSIDE:
+								 * mono is for how long it stayed, negative if that is not known */
 	ItemPointerData row;		/* ADD: where its row is, once written */
 	SubTransactionId subid;
 	int			previous;		/* the operation before it of any type above REMOVE, or -1 */

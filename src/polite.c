@@ -17,6 +17,9 @@
 /* Nobody is told to stay away for longer (microseconds). */
 #define NEVER_LONGER	INT64CONST(3600000000)
 
+/* From so many microseconds on delays are told to the second. */
+#define PRECISE			INT64CONST(20000000)
+
 /* A tenth of the wait. */
 #define SHARE			10
 
@@ -29,6 +32,8 @@ vq_poll_delay(int64 wait, int64 timeout, uint32 stretch)
 		delay = Min(delay * stretch / VQ_STRETCH, NEVER_LONGER);
 	if (timeout > 0)
 		delay = Min(delay, Max(timeout / 3, VQ_POLL_SHORTEST));
+	if (delay >= PRECISE)
+		delay -= delay % VQ_POLL_SHORTEST;
 	return delay;
 }
 

@@ -166,7 +166,8 @@ typedef struct VqQueue
 	int64		released_total;
 	VqFlow		flow;			/* what is measured of it, by commits and by the worker */
 	VqForecast	forecast;		/* by the worker; whoever lets in counts gone */
-	int64		look_at;		/* mono time when to make another though nothing moves; by the worker */
+	int64		look_at;		/* mono time when to make another though nothing moves; by the
+								 * worker */
 	double		poll_load;		/* polls a second of all who wait, if nothing is stretched; by the
 								 * worker */
 	VqScore		score;			/* by the worker; whoever lets in settles */
