@@ -126,10 +126,11 @@ sum_of_weights(const Setting *setting)
 /*
  * Find the window of turns in which a lane is furthest behind: of those, one after
  * the other, at which somebody surely stands in it and stays.  Turns of one moment
- * are in no order that we know, so a window has all of them or none.
+ * are in no order that we know, so a window has all of them or none.  After a restart,
+ * in which the listener has lost its connection, turns begin anew.
  */
 static void
-look_at_lane(const BookQueue *queue, const Reign *reign, const Turn *turns, int n, int lane,
+look_at_lane(const Book *book, const BookQueue *queue, const Reign *reign, const Turn *turns, int n, int lane,
 			 const Cover *cover, Shares *shares)
 {
 	int64_t		sum = sum_of_weights(reign->setting);
@@ -149,7 +150,8 @@ look_at_lane(const BookQueue *queue, const Reign *reign, const Turn *turns, int 
 			begun++;
 		while (ended < cover->to.n && cover->to.values[ended] <= at)
 			ended++;
-		if (at <= reign->from || at >= reign->to || begun == ended || queue_may_pass(queue, at, at))
+		if (at <= reign->from || at >= reign->to || begun == ended || queue_may_pass(queue, at, at) ||
+			(first > 0 && spans_touch(&book->away, turns[first - 1].at, at)))
 		{
 			behind = 0;
 			continue;
@@ -184,7 +186,7 @@ law_turns(const Case *it, Verdict *verdict)
 			Reign		reign = get_reign(&queue->turns, s);
 
 			for (int lane = 0; lane < LANES && setting_is_weighted(reign.setting) && reign.from < reign.to; lane++)
-				look_at_lane(queue, &reign, turns, n, lane, &covers[lane], &shares);
+				look_at_lane(it->book, queue, &reign, turns, n, lane, &covers[lane], &shares);
 		}
 		for (int lane = 0; lane < LANES; lane++)
 		{
