@@ -94,13 +94,14 @@ drop_database()
 	databases=("${kept[@]}")
 }
 
-# Random sessions and tickets of those who wait.
+# Random sessions and tickets of those who wait, about $drawn.
 draw_sessions()
 {
 	local db
 
 	for db in "$@"; do
-		ask "$db" "SELECT id, ticket FROM vqueue.user_sessions WHERE status = 'waiting' ORDER BY random() LIMIT $drawn" > "$work/drawn"
+		ask "$db" "SELECT id, ticket FROM vqueue.user_sessions TABLESAMPLE BERNOULLI ((
+			SELECT least(100.0, 100.0 * $drawn / waiting) FROM vqueue.overview)) WHERE status = 'waiting'" > "$work/drawn"
 		cut -d '|' -f 1 "$work/drawn" > "$work/$db.sessions"
 		cut -d '|' -f 2 "$work/drawn" > "$work/$db.tickets"
 	done

@@ -97,5 +97,5 @@ bench_long()
 	rate_row "SELECT position(queue, ticket): $huge_text waiting against 10,000" position_huge position_ten 0.95
 	take memory_huge "$(bytes_a_session huge)"
 	absolute_row "shared memory a waiting session, $huge_text waiting" memory_huge bytes 'at most' 6
-	restart_rows huge "$huge"
+	restart_rows huge "$huge_text"
 }

@@ -9,7 +9,7 @@ bench_rebuild()
 	turns count_one:seconds_count_one rebuild:seconds_rebuild count_default:seconds_count_default
 	time_row_of "rebuild() of $many_text waiting, against count(*) by one process" rebuild count_one 3
 	time_row_of "rebuild() of $many_text waiting, against count(*) as planned by default" rebuild count_default 3
-	restart_rows many "$waiting"
+	restart_rows many "$many_text"
 }
 
 #
