@@ -27,7 +27,8 @@ my %values = (
 		q{hostile.session()::text}, q{repeat('x', 56)}, q{repeat('x', 57)}, q{repeat('x', 63)},
 		q{repeat('x', 64)}, q{repeat('x', 200)}, q{repeat('x', 201)}, q{repeat('y', 1000)},
 		q{repeat('y', 1001)}, q{repeat(U&'\\00E9', 100)}, q{repeat(U&'\\00E9', 101)},
-		q{repeat('a', 8192)}, q{repeat('z', 10001)}, q{repeat('z', 3000000)}, q{hostile.new_name()}
+		q{repeat('a', 8192)}, q{repeat('z', 10001)}, q{repeat('z', 3000000)}, q{hostile.new_name()},
+		q{'EdDSA'}, q{'HS256'}, q{'eyJhbGciOiJub25lIn0.e30.'}, q{vqueue.pass(hostile.session())}, q{vqueue.pass(hostile.session()) || 'A'}
 	],
 	'uuid' => [
 		q{'00000000-0000-0000-0000-000000000000'::uuid}, q{'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid},

@@ -231,7 +231,8 @@ first_lane()
 
 second_lane()
 {
-	fuzz pacer 120
+	fuzz pacer 60
+	fuzz jwt 60
 	under_valgrind 230
 	hostile 200
 	storms 560
