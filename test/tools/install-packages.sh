@@ -101,7 +101,7 @@ if ! command -v apt-get >/dev/null; then
 		This is neither Debian nor Ubuntu, so no package is installed.  Needed are
 		PostgreSQL $oldest or newer with its development files, libpq, libssl, gcc, make, and
 		for the tests also pgTAP with pg_prove, perl with IPC::Run, clang with libFuzzer, gcc with libasan and
-		libubsan, valgrind, libfaketime.
+		libubsan, valgrind, libfaketime, and Prometheus with promtool, Alertmanager and postgres_exporter.
 	TEXT
 	exit 0
 fi
@@ -125,15 +125,48 @@ if [ "$purpose" = test ]; then
 	can_fuzz || wanted+=(libclang-rt-dev)
 fi
 
+# What is monitored with, by test/t/032_monitoring.pl, which is skipped without it: 36 MB.
+# VQUEUE_MONITORING=no leaves it out.
+monitoring=()
+if [ "$purpose" = test ] && [ "${VQUEUE_MONITORING:-yes}" != no ]; then
+	for package in prometheus prometheus-alertmanager prometheus-postgres-exporter; do
+		installed "$package" || monitoring+=("$package")
+	done
+fi
+
+# Debian starts a service when its package is installed, and at each boot.  The test
+# starts its own; none is to run beside it.
+install_monitoring()
+{
+	local policy=/usr/sbin/policy-rc.d package ours=
+
+	if [ ! -e "$policy" ]; then
+		ours=1
+		"${root[@]}" sh -c "printf '%s\n' '#!/bin/sh' 'case \$1 in prometheus*) exit 101 ;; esac' > $policy && chmod 755 $policy"
+	fi
+	"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes \
+		--no-install-recommends "$@" || echo "They could not be installed: test/t/032_monitoring.pl is skipped" >&2
+	[ -z "$ours" ] || "${root[@]}" rm "$policy"
+	for package in "$@"; do
+		if installed "$package" && [ -e "/lib/systemd/system/$package.service" ]; then
+			"${root[@]}" systemctl --quiet disable "$package.service" 2>/dev/null || true
+			"${root[@]}" systemctl --quiet stop "$package.service" 2>/dev/null || true
+		fi
+	done
+}
+
 missing=()
 for package in "${wanted[@]}"; do
 	installed "$package" || missing+=("$package")
 done
-if [ ${#missing[@]} -eq 0 ]; then
+if [ ${#missing[@]} -eq 0 ] && [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+	monitoring=()
+fi
+if [ ${#missing[@]} -eq 0 ] && [ ${#monitoring[@]} -eq 0 ]; then
 	exit 0
 fi
 
-echo "Missing packages: ${missing[*]}"
+echo "Missing packages: ${missing[*]} ${monitoring[*]}"
 if [ ${#root[@]} -gt 0 ] && ! command -v sudo >/dev/null; then
 	echo "Installing them takes root: run this as root, or install sudo." >&2
 	exit 1
@@ -145,9 +178,11 @@ if ! available libclang-rt-dev; then
 		[ "${missing[i]}" != libclang-rt-dev ] || unset 'missing[i]'
 	done
 fi
-if [ ${#missing[@]} -eq 0 ]; then
-	exit 0
-fi
 echo "Installing them"
-"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes \
-	--no-install-recommends "${missing[@]}"
+if [ ${#missing[@]} -gt 0 ]; then
+	"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes \
+		--no-install-recommends "${missing[@]}"
+fi
+if [ ${#monitoring[@]} -gt 0 ]; then
+	install_monitoring "${monitoring[@]}"
+fi
