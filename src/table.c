@@ -10,6 +10,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -22,6 +23,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 static const char *const relation_names[VQ_RELATIONS] = {
@@ -71,6 +73,7 @@ look_up_relations(void)
 {
 	static bool registered = false;
 	Oid			schema = get_namespace_oid("vqueue", true);
+	HeapTuple	tuple;
 
 	if (!registered)
 	{
@@ -87,17 +90,15 @@ look_up_relations(void)
 		if (!OidIsValid(relation_oids[i]))
 			return false;
 	}
-	{
-		Relation	rel = table_open(relation_oids[VQ_SESSIONS], AccessShareLock);
 
-		owner = rel->rd_rel->relowner;
-		table_close(rel, AccessShareLock);
-	}
+	/* By the catalog: to open the table would be to wait for whoever has it locked. */
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation_oids[VQ_SESSIONS]));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
 
-	/*
-	 * Only now, as opening a table may have been cancelled; and not if something changed
-	 * meanwhile.
-	 */
+	/* Only now, as looking it up may have been cancelled; and not if something changed meanwhile. */
 	relations_known = !lookup_disturbed;
 	return true;
 }
