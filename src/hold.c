@@ -172,7 +172,7 @@ list_entrants(VqQueue *queue, Entrants *list)
 	if (vq_few_of_all(standing))
 		vq_scan_tickets(list->queue_id, first, snapshot, list_entrant, list);
 	else
-		vq_scan_live(snapshot, list_entrant, list);
+		vq_scan_table(snapshot, list_entrant, list);
 	UnregisterSnapshot(snapshot);
 	if (!list->sorted)
 		qsort(list->entrants, list->n, sizeof(Entrant), by_ticket);

@@ -131,6 +131,15 @@ vq_scan_live(Snapshot snapshot, VqRowCallback callback, void *arg)
 }
 
 void
+vq_scan_table(Snapshot snapshot, VqRowCallback callback, void *arg)
+{
+	Relation	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);
+
+	scan_by_table(rel, snapshot, callback, arg);
+	table_close(rel, NoLock);
+}
+
+void
 vq_scan_tickets(const pg_uuid_t *queue_id, int64 from, Snapshot snapshot, VqRowCallback callback, void *arg)
 {
 	Relation	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);

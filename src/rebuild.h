@@ -38,6 +38,9 @@ extern void vq_demand_rebuild(void);
 typedef void (*VqRowCallback) (const VqRow *row, void *arg);
 extern void vq_scan_live(Snapshot snapshot, VqRowCallback callback, void *arg);
 
+/* The same in the table's order, for who knows that many of its rows are live. */
+extern void vq_scan_table(Snapshot snapshot, VqRowCallback callback, void *arg);
+
 /*
  * Call with every session of one queue, from this ticket on, that the snapshot
  * sees, finished ones too, in the order of tickets.
