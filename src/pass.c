@@ -212,7 +212,11 @@ vqueue_pass(PG_FUNCTION_ARGS)
 	vq_get_session(fcinfo, true, &place);
 	must_hold_slot(row);
 	if (!vq_fetch_queue(&row->queue_id, &settings))
-		elog(ERROR, "queue of session \"%s\" has gone", vq_uuid_text(&row->id));
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("session \"%s\" does not exist", vq_uuid_text(&row->id)),
+				 errdetail("Its queue was dropped meanwhile."),
+				 errhint("See vqueue.overview for the queues there are.")));
 	claims.issuer = settings.tenant_id;
 	claims.subject = row->id;
 	claims.audience = row->queue_id;
