@@ -1529,6 +1529,12 @@ COMMENT ON FUNCTION vqueue.board(text) IS
     'client, computes the position of any ticket. Times in it are in seconds, null where they cannot be told. '
     'Errors: 42704 unknown queue; 22004 null';
 
+CREATE FUNCTION vqueue.board_number(session uuid) RETURNS bigint
+    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_board_number';
+COMMENT ON FUNCTION vqueue.board_number(uuid) IS
+    'the number by which a session is found on a board whose order is "key", where a draw was held or places are random; otherwise '
+    'its ticket. It stays the same from the opening on. Errors: 42704 unknown session; 22004 null';
+
 CREATE FUNCTION vqueue.position_from_board(board jsonb, ticket bigint, priority text = 'normal') RETURNS bigint
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1545,9 +1551,9 @@ BEGIN
     IF board IS NULL OR ticket IS NULL OR priority IS NULL THEN
         RETURN NULL;
     END IF;
-    IF board ->> 'v' IS DISTINCT FROM '1' OR board ->> 'order' IS DISTINCT FROM 'ticket' THEN
+    IF board ->> 'v' IS DISTINCT FROM '1' OR (board ->> 'order' IN ('ticket', 'key')) IS NOT TRUE THEN
         PERFORM vqueue._refuse('board is not one that is understood',
-            'Its version must be 1, and its order "ticket".',
+            'Its version must be 1, and its order "ticket" or "key".',
             'Pass what vqueue.board() returns, or update the extension.');
     END IF;
     IF priority NOT IN ('low', 'normal', 'high', 'vip') THEN
@@ -1556,7 +1562,8 @@ BEGIN
     END IF;
     -- Behind all who wait: whoever has a later ticket than the board knows comes in its order.
     IF high < 0 OR ticket > (points -> high ->> 0)::bigint THEN
-        RETURN (lane ->> 'next')::bigint + greatest(ticket - (board ->> 'last_ticket')::bigint - 1, 0);
+        RETURN (lane ->> 'next')::bigint
+               + CASE WHEN ticket < 1::bigint << 52 THEN greatest(ticket - (board ->> 'last_ticket')::bigint - 1, 0) ELSE 0 END;
     END IF;
     -- Before all who wait: it has been let in, or has left.
     IF ticket < (points -> 0 ->> 0)::bigint THEN
@@ -1581,7 +1588,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vqueue.position_from_board(jsonb, bigint, text) IS
-    'position of a ticket of a lane by a board of vqueue.board(): right at its points, between two of them off by less than the '
+    'position of a ticket of a lane by a board of vqueue.board(), or of a vqueue.board_number() where its order is "key": right at its points, between two of them off by less than the '
     'difference of their positions; 0 for one before all who wait. It does not ask the database, so who has left is not told '
     'from who waits. Null for nulls. Errors: 22023 not a board, or unknown priority';
 

@@ -14,6 +14,7 @@
 #include "access/xlog.h"
 #include "board.h"
 #include "catalog/pg_type.h"
+#include "draws.h"
 #include "due.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -21,6 +22,9 @@
 #include "outlook.h"
 #include "place.h"
 #include "queue.h"
+#include "roster.h"
+#include "session.h"
+#include "standing.h"
 #include "statement.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
@@ -43,14 +47,26 @@ vq_board_step(const int64 *count)
 	return Max((waiting + room - 1) / room, 1);
 }
 
+int64
+vq_board_number(int64 key, int64 ticket)
+{
+	if (key < 0)
+		return key - VQ_DRAWN_KEY(0) - VQ_BOARD_DRAWN;
+	if (key > 0)
+		return VQ_BOARD_RANDOM + key / (VQ_KEY_UNIT >> 20);
+	return Min(ticket, VQ_BOARD_RANDOM - 1);
+}
+
 static void
-add_point(VqBoard *board, const VqLanes *lanes, const int64 *count, int lane, int64 rank, int64 ticket)
+add_point(VqBoard *board, const VqLanes *lanes, const int64 *count, int lane, int64 rank, const VqStand *stand)
 {
 	VqBoardLane *to = &board->lanes[lane];
 
+	/* The first and the last of a lane are among the points: if anybody has a key, one of them has. */
+	board->by_key |= stand->key != 0;
 	if (to->n_points == VQ_BOARD_POINTS)
 		return;
-	to->tickets[to->n_points] = ticket;
+	to->tickets[to->n_points] = vq_board_number(stand->key, stand->ticket);
 	to->positions[to->n_points++] = vq_lanes_position(lanes, count, lane, rank);
 }
 
@@ -66,6 +82,19 @@ count_lanes(VqBoard *board, const VqLanes *lanes, const int64 *count)
 
 /* ---- from memory ---- */
 
+/* Who stands at a rank of a lane. */
+static VqStand
+stand_at(const VqQueue *queue, int lane, int64 rank)
+{
+	VqStand		stand = {0, 0};
+
+	if (vq_is_ordered(queue))
+		(void) vq_order_select(&queue->standing.order[lane], vq_arena(), rank, &stand, 1);
+	else
+		stand.ticket = vq_line_nth(&queue->line, vq_arena(), lane, rank);
+	return stand;
+}
+
 static void
 points_from_memory(const VqQueue *queue, VqBoard *board)
 {
@@ -75,8 +104,9 @@ points_from_memory(const VqQueue *queue, VqBoard *board)
 	for (int lane = 0; lane < VQ_LANES; lane++)
 		for (int64 rank = 0; rank < count[lane];)
 		{
-			add_point(board, &queue->lanes, count, lane, rank,
-					  vq_line_nth(&queue->line, vq_arena(), lane, rank));
+			VqStand		stand = stand_at(queue, lane, rank);
+
+			add_point(board, &queue->lanes, count, lane, rank, &stand);
 			rank = rank == count[lane] - 1 ? count[lane] : Min(rank + step, count[lane] - 1);
 		}
 }
@@ -138,12 +168,16 @@ board_from_tables(const pg_uuid_t *id, VqBoard *board)
 	board->last_ticket = vq_fetch_last_ticket(id, GetActiveSnapshot());
 	values[1] = Int64GetDatum(vq_board_step(count));
 	n = vq_execute(VQ_BOARD_TICKETS, values, NULL, &caller);
-	for (uint64 i = 0; i < n; i++)
-		add_point(board, &lanes, count, column(i, 1), column(i, 2), column(i, 3));
-	vq_executed(&caller);
 	next = vq_lanes_next(&lanes, count);
-	if (next >= 0 && board->lanes[next].n_points > 0)
-		board->head = board->lanes[next].tickets[0];
+	for (uint64 i = 0; i < n; i++)
+	{
+		VqStand		stand = {column(i, 4), column(i, 3)};
+
+		add_point(board, &lanes, count, column(i, 1), column(i, 2), &stand);
+		if (column(i, 1) == next && column(i, 2) == 0)
+			board->head = stand.ticket;
+	}
+	vq_executed(&caller);
 	return true;
 }
 
@@ -245,8 +279,8 @@ board_text(const VqBoard *board, const pg_uuid_t *id)
 	JsonEncodeDateTime(at, TimestampTzGetDatum(board->now.wall), TIMESTAMPTZOID, &utc);
 	appendStringInfo(&text, "{\"v\":%d,\"queue\":", VQ_BOARD_VERSION);
 	escape_json(&text, board->settings.name);
-	appendStringInfo(&text, ",\"queue_id\":\"%s\",\"at\":\"%s\",\"state\":\"%s\",\"order\":\"ticket\"",
-					 vq_uuid_text(id), at, vq_state_name(board->settings.state));
+	appendStringInfo(&text, ",\"queue_id\":\"%s\",\"at\":\"%s\",\"state\":\"%s\",\"order\":\"%s\"",
+					 vq_uuid_text(id), at, vq_state_name(board->settings.state), board->by_key ? "key" : "ticket");
 	appendStringInfo(&text, ",\"waiting\":" INT64_FORMAT ",\"serving\":" INT64_FORMAT ",\"rate\":%d,\"head\":",
 					 waiting, board->serving, board->settings.rate_per_minute);
 	if (board->head > 0)
@@ -287,4 +321,47 @@ vqueue_board(PG_FUNCTION_ARGS)
 				 errdetail("It was dropped meanwhile."),
 				 errhint("See vqueue.overview for the queues there are.")));
 	PG_RETURN_TEXT_P(board_text(board, &id));
+}
+
+/* ---- by what a session is found on it ---- */
+
+/* By what a session stands; on a standby by the tables. */
+static int64
+key_of_place(const VqPlace *place)
+{
+	const VqRow *row = &place->row;
+	int64		key = row->place_key;
+	VqQueue    *queue;
+	VqEntrants	entrants;
+
+	if (place->by_table)
+	{
+		if (vq_fetch_entrants(&row->queue_id, GetActiveSnapshot(), &entrants))
+		{
+			int64		at = vq_find_entrant(&entrants, row->ticket);
+
+			if (at >= 0)
+				key = VQ_DRAWN_KEY(entrants.places[at]);
+			vq_free_entrants(&entrants);
+		}
+		return key;
+	}
+	queue = vq_find_queue(&row->queue_id);
+	if (queue == NULL)
+		return key;
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	if (vq_is_queue(queue, &row->queue_id))
+		key = vq_key_of(&queue->standing, row->ticket, row->place_key);
+	LWLockRelease(&queue->lock);
+	return key;
+}
+
+PG_FUNCTION_INFO_V1(vqueue_board_number);
+Datum
+vqueue_board_number(PG_FUNCTION_ARGS)
+{
+	VqPlace		place;
+
+	vq_get_session(fcinfo, false, &place);
+	PG_RETURN_INT64(vq_board_number(key_of_place(&place), place.row.ticket));
 }

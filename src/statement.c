@@ -285,9 +285,10 @@ static const struct
 		1, {UUIDOID}
 	},
 	[VQ_BOARD_TICKETS] = {
-		"SELECT r.lane OPERATOR(pg_catalog.-) 1, r.n OPERATOR(pg_catalog.-) 1, r.ticket FROM"
-		" (SELECT s.ticket, s.lane, pg_catalog.row_number() OVER (PARTITION BY s.lane ORDER BY s.ticket) AS n, pg_catalog.count(*) OVER (PARTITION BY s.lane) AS all_n"
-		" FROM (SELECT w.ticket,"
+		"SELECT r.lane OPERATOR(pg_catalog.-) 1, r.n OPERATOR(pg_catalog.-) 1, r.ticket, r.key FROM"
+		" (SELECT s.ticket, s.key, s.lane, pg_catalog.row_number() OVER (PARTITION BY s.lane ORDER BY s.key, s.ticket) AS n,"
+		" pg_catalog.count(*) OVER (PARTITION BY s.lane) AS all_n"
+		" FROM (SELECT w.ticket, vqueue._order_key(w.queue_id, w.ticket, w.place_key) AS key,"
 		" pg_catalog.array_position('{vip,high,normal,low}'::pg_catalog.text[], w.priority)::pg_catalog.int8 AS lane"
 		" FROM vqueue.user_sessions AS w"
 		" WHERE w.queue_id " EQ " $1 AND w.left_at IS NULL AND w.status " EQ " 'waiting') AS s) AS r"

@@ -46,7 +46,7 @@ typedef enum VqStatement
 	VQ_COUNT_AHEAD_DRAWN,		/* the same where a draw was held */
 	VQ_HOLD_DRAW,				/* what came of a draw */
 	VQ_COUNT_QUEUE,				/* who wait in each lane, and who are inside */
-	VQ_BOARD_TICKETS,			/* lane, rank and ticket of each so many'th who waits */
+	VQ_BOARD_TICKETS,			/* lane, rank, ticket and key of each so many'th who waits */
 	VQ_INSERT_PASS_KEY,
 	VQ_DELETE_PASS_KEYS,		/* those of a tenant that verify nothing any more */
 	VQ_READ_PAGE,				/* queue and ticket of live sessions from one place of the table to another */

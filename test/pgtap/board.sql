@@ -50,4 +50,28 @@ SELECT ok(bool_and(later >= sooner AND p90 >= later), 'waits rise')
   FROM (SELECT (e.value ->> 1)::numeric AS later, (e.value ->> 2)::numeric AS p90,
                coalesce(lag((e.value ->> 1)::numeric) OVER (ORDER BY e.ordinality), 0) AS sooner
           FROM jsonb_array_elements(vqueue.board('b "1"')::jsonb -> 'lanes' -> 'normal' -> 'estimate') WITH ORDINALITY e) w;
+-- where tickets are not the order, everybody has a number
+SELECT vqueue.create_queue('drawn', 1, 1, state => 'paused');
+SELECT count(*) FROM vqueue.join_many('drawn', ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 60)));
+SELECT vqueue.prepare_draw('drawn');
+SELECT is(vqueue.board('drawn')::jsonb ->> 'order', 'ticket', 'before a draw tickets are the order');
+SELECT bool_and(vqueue.board_number(id) = ticket) FROM vqueue.sessions WHERE queue = 'drawn' AND position > 0;
+SELECT vqueue.open('drawn');
+SELECT vqueue.pause('drawn');
+SELECT count(*) FROM vqueue.join_many('drawn', ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 5)));
+SELECT vqueue.create_queue('by chance', 1, 1, state => 'paused', method => 'random');
+SELECT count(*) FROM vqueue.join_many('by chance', ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 60)));
+SELECT count(*) FROM vqueue.join_many('by chance', ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 20)), 'high');
+CREATE TEMP TABLE k AS SELECT q.name, vqueue.board(q.name)::jsonb AS board FROM vqueue.queues q WHERE q.name IN ('drawn', 'by chance');
+SELECT is(board ->> 'order', 'key', format('the order of %s', name)) FROM k;
+SELECT is(count(*) FILTER (WHERE vqueue.position_from_board(k.board, vqueue.board_number(s.id), s.priority) <> s.position), 0::bigint,
+          format('positions by the board of %s', k.name))
+  FROM k JOIN vqueue.sessions s ON s.queue = k.name WHERE s.position > 0 GROUP BY k.name;
+SELECT is((board ->> 'head')::bigint, (SELECT ticket FROM vqueue.sessions s WHERE s.queue = k.name AND s.position = 1), format('the head of %s', name)) FROM k;
+SELECT is(vqueue.position_from_board(board, 66), 66 - (SELECT count(*) FROM vqueue.sessions WHERE queue = 'drawn' AND position = 0),
+          'the next to come after a draw') FROM k WHERE name = 'drawn';
+SELECT is(vqueue.position_from_board(board, 1::bigint << 53, 'high'), 21::bigint, 'behind all random places') FROM k WHERE name = 'by chance';
+SELECT throws_ok($$SELECT vqueue.board_number(gen_random_uuid())$$, '42704', NULL, 'the number of an unknown session');
+SELECT throws_ok($$SELECT vqueue.board_number(NULL)$$, '22004', 'session must not be null', 'of none');
+
 SELECT * FROM finish();

@@ -58,6 +58,7 @@ INSERT INTO face VALUES
     ('events_since', '{text,bigint,integer}', 'setof record', 'stable'),
     ('event_cursor', '{text}', 'bigint', 'stable'),
     ('board', '{text}', 'json', 'stable'),
+    ('board_number', '{uuid}', 'bigint', 'stable'),
     ('position_from_board', '{jsonb,bigint,text}', 'bigint', 'immutable'),
     ('pass', '{uuid,interval}', 'text', 'volatile'),
     ('verify_pass', '{text,text}', 'record', 'volatile'),
