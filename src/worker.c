@@ -336,14 +336,15 @@ make_visits(VqVisit *visits, int n)
 /*
  * Visit what is due; as much as one transaction should hold.  A queue that has
  * failed before may fail again, after a wait for a lock: it is visited alone,
- * when the well ones have been, and only one such a round.
+ * when the well ones have been, and only one such a round.  False if none was due.
  */
-static void
+static bool
 visit_due_queues(void)
 {
 	VqVisit    *visits = MemoryContextAlloc(round_context, MAX_VISITS * sizeof(VqVisit));
 	VqQueue    *sick = NULL;
 	int64		now = vq_now().mono;
+	bool		any = first_due() <= now;
 	int			n = 0;
 
 	while (n < MAX_VISITS && first_due() <= now)
@@ -375,6 +376,7 @@ visit_due_queues(void)
 			forget_due(sick);
 	}
 	MemoryContextReset(round_context);
+	return any;
 }
 
 /* ---- polls ---- */
@@ -382,18 +384,24 @@ visit_due_queues(void)
 /* About once a second (microseconds): how often all who wait would poll. */
 #define BUDGET_DELAY INT64CONST(1000000)
 
-static void
-keep_budget(void)
+/* Returns the mono time when it is to be done again, VQ_NEVER if not before something changes. */
+static int64
+keep_budget(bool changed)
 {
 	static int64 done_at = 0;
+	static bool wanted = false;
 	int64		now = vq_now().mono;
 	double		load = 0;
 	HASH_SEQ_STATUS scan;
 	Due		   *due;
 
+	wanted |= changed;
+	if (!wanted)
+		return VQ_NEVER;
 	if (now - done_at < BUDGET_DELAY)
-		return;
+		return done_at + BUDGET_DELAY;
 	done_at = now;
+	wanted = false;
 	hash_seq_init(&scan, known);
 	while ((due = hash_seq_search(&scan)) != NULL)
 	{
@@ -403,6 +411,7 @@ keep_budget(void)
 		LWLockRelease(&due->queue->lock);
 	}
 	vq_keep_budget(db, load);
+	return VQ_NEVER;
 }
 
 /* ---- life ---- */
@@ -552,6 +561,8 @@ vqueue_worker_main(Datum arg)
 {
 	bool		known_all = false;
 	int			failures = 0;
+	int64		budget_due;
+	bool		changed;
 
 	start(DatumGetObjectId(arg));
 	if (!is_installed())
@@ -565,6 +576,7 @@ vqueue_worker_main(Datum arg)
 	for (;;)
 	{
 		CHECK_FOR_INTERRUPTS();
+		changed = ConfigReloadPending;
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
@@ -587,9 +599,9 @@ vqueue_worker_main(Datum arg)
 			take_all();
 		known_all = true;
 		take_calls();
-		visit_due_queues();
-		keep_budget();
+		changed |= visit_due_queues();
+		budget_due = keep_budget(changed);
 		show_life();
-		wait_until(Min(first_due(), vq_now().mono + IDLE_DELAY));
+		wait_until(Min(Min(first_due(), budget_due), vq_now().mono + IDLE_DELAY));
 	}
 }
