@@ -320,14 +320,15 @@ make_visits(VqVisit *visits, int n)
 /*
  * Visit what is due; as much as one transaction should hold.  A queue that has
  * failed before may fail again, after a wait for a lock: it is visited alone,
- * when the well ones have been, and only one such a round.
+ * when the well ones have been, and only one such a round.  False if none was due.
  */
-static void
+static bool
 visit_due_queues(void)
 {
 	VqVisit    *visits = MemoryContextAlloc(round_context, MAX_VISITS * sizeof(VqVisit));
 	VqQueue    *sick = NULL;
 	int64		now = vq_now().mono;
+	bool		any = first_due() <= now;
 	int			n = 0;
 
 	while (n < MAX_VISITS && first_due() <= now)
@@ -359,6 +360,7 @@ visit_due_queues(void)
 			forget_due(sick);
 	}
 	MemoryContextReset(round_context);
+	return any;
 }
 
 /*
@@ -386,18 +388,24 @@ do_chore(void)
 /* About once a second (microseconds): how often all who wait would poll. */
 #define BUDGET_DELAY INT64CONST(1000000)
 
-static void
-keep_budget(void)
+/* Returns the mono time when it is to be done again, VQ_NEVER if not before something changes. */
+static int64
+keep_budget(bool changed)
 {
 	static int64 done_at = 0;
+	static bool wanted = false;
 	int64		now = vq_now().mono;
 	double		load = 0;
 	HASH_SEQ_STATUS scan;
 	Due		   *due;
 
+	wanted |= changed;
+	if (!wanted)
+		return VQ_NEVER;
 	if (now - done_at < BUDGET_DELAY)
-		return;
+		return done_at + BUDGET_DELAY;
 	done_at = now;
+	wanted = false;
 	hash_seq_init(&scan, known);
 	while ((due = hash_seq_search(&scan)) != NULL)
 	{
@@ -407,6 +415,7 @@ keep_budget(void)
 		LWLockRelease(&due->queue->lock);
 	}
 	vq_keep_budget(db, load);
+	return VQ_NEVER;
 }
 
 /* ---- life ---- */
@@ -561,6 +570,8 @@ vqueue_worker_main(Datum arg)
 {
 	bool		known_all = false;
 	int			failures = 0;
+	int64		budget_due;
+	bool		changed;
 
 	start(DatumGetObjectId(arg));
 	if (!is_installed())
@@ -576,6 +587,7 @@ vqueue_worker_main(Datum arg)
 		int64		began = vq_now().mono;
 
 		CHECK_FOR_INTERRUPTS();
+		changed = ConfigReloadPending;
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
@@ -600,11 +612,11 @@ vqueue_worker_main(Datum arg)
 		take_calls();
 		if (db->count_now)
 			vq_hasten_counting();
-		visit_due_queues();
+		changed |= visit_due_queues();
 		if (vq_chore_due() <= vq_now().mono)
 			do_chore();
-		keep_budget();
+		budget_due = keep_budget(changed);
 		show_life(began);
-		wait_until(Min(Min(first_due(), vq_chore_due()), vq_now().mono + IDLE_DELAY));
+		wait_until(Min(Min(Min(first_due(), vq_chore_due()), budget_due), vq_now().mono + IDLE_DELAY));
 	}
 }

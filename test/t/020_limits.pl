@@ -17,7 +17,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use VqueueNode;
 
-my $node = new_vqueue_node('main', conf => 'max_worker_processes = 16');
+my $node = new_vqueue_node('main', conf => "max_worker_processes = 16\nvqueue.poll_budget = 0");
 
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION vqueue;
