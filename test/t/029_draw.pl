@@ -129,16 +129,23 @@ is($primary->safe_psql('postgres', q{SELECT array_agg(ticket ORDER BY served_at)
 
 # ---- a standby, and its promotion ----
 
+$primary->safe_psql('postgres', q{
+	SELECT vqueue.create_queue('lot', 600, 10, state => 'paused', method => 'random');
+	SELECT count(*) FROM vqueue.join_many('lot', ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 100)))});
+my $lot = q{SELECT ticket, position, (vqueue.status(id)).position FROM vqueue.sessions WHERE queue = 'lot' ORDER BY ticket};
+my $lots = $primary->safe_psql('postgres', $lot);
 $wanted = $primary->safe_psql('postgres', $order);
-my $five = q{SELECT ticket, (vqueue.status(id)).position FROM vqueue.user_sessions WHERE status = 'waiting' AND ticket IN (11, 33333, 77777, 99999, 100100) ORDER BY ticket};
+my $five = q{SELECT ticket, (vqueue.status(id)).position FROM vqueue.user_sessions WHERE queue_id = vqueue._queue('sale') AND status = 'waiting' AND ticket IN (11, 33333, 77777, 99999, 100100) ORDER BY ticket};
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 is($standby->safe_psql('postgres', $five), $primary->safe_psql('postgres', $five), 'a standby says the same positions');
-is($standby->safe_psql('postgres', q{SELECT head FROM vqueue.overview}), $primary->safe_psql('postgres', q{SELECT head FROM vqueue.overview}), 'and the same head');
+is($standby->safe_psql('postgres', q{SELECT queue, head FROM vqueue.overview}), $primary->safe_psql('postgres', q{SELECT queue, head FROM vqueue.overview}), 'and the same heads');
+same_lines($standby->safe_psql('postgres', $lot), $lots, 'also of a queue in random order');
 is($standby->safe_psql('postgres', q{SELECT verdict FROM vqueue.verify_draw('sale')}), 'right', 'and verifies the draw');
 $primary->stop('immediate');
 $standby->promote;
 wait_for_worker($standby);
 is($standby->safe_psql('postgres', $order), $wanted, 'promoted, it has the same order');
+same_lines($standby->safe_psql('postgres', $lot), $lots, 'and the random one');
 check_clean($standby, 'postgres', 'memory is right');
 
 # ---- dump and restore ----
