@@ -13,7 +13,7 @@ import random
 import statistics
 import sys
 
-# Medians of a run on two cores, clients on the same machine; see model.md.
+# Medians of a quick run on two cores, clients on the same machine, which others used as well (load average 7).
 MEASURED = {
     'floor': 61145.0,           # SELECT 1 a second
     'poll_many': 43795.0,       # polls a second
@@ -28,7 +28,7 @@ MEASURED = {
     'memory': 5.7,              # bytes of shared memory a waiting session
     'commit_50': 0.24,          # ms, a one-row UPDATE with its commit, one client
     'client_us': 12.0,          # of a processor, that a request takes its client
-    'count_one': 0.0595,        # s, a count of 1,000,000 rows by one process
+    'count_one': 0.118,         # s, a count of 1,000,000 rows by one process
     'row_bytes': 290.0,         # a session's row with its three index entries, on disk
 }
 
@@ -146,7 +146,7 @@ def short(n):
 
 
 def line(what, figure, unit='', why=''):
-    print('  %-58s %9s %-4s %s' % (what, figure if isinstance(figure, str) else short(figure), unit, why))
+    print(('  %-58s %9s %-4s %s' % (what, short(figure), unit, why)).rstrip())
 
 
 def main():
@@ -158,7 +158,11 @@ def main():
     join_cpu = 2 / m['join_16']
     life_cpu = 2 / m['life'] - 5 * client
 
-    print('Measured on two cores, and what of it is the server\'s:')
+    print('What went in:')
+    for label, figure in m.items():
+        print('  %-14s %g' % (label, figure))
+
+    print('\nProcessor time on two cores, and what of it is the server\'s:')
     line('a poll, of a core', poll_cpu * 1e6, 'us')
     line('a join, of a core, clients included', join_cpu * 1e6, 'us')
     line('a release, of the worker', 1e6 / m['release_10000'], 'us')
