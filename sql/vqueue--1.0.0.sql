@@ -2025,7 +2025,8 @@ CREATE VIEW vqueue.metrics AS
           ('vqueue_serving', 'gauge', 'Sessions that hold a slot.', c.serving),
           ('vqueue_max_concurrent_users', 'gauge', 'The cap: how many may hold a slot.', q.cap),
           ('vqueue_release_rate_per_second', 'gauge', 'The rate: releases a second, at the most.', q.rate / 60.0::float8),
-          ('vqueue_tickets_issued_total', 'counter', 'Tickets issued since the queue was made, those of joins rolled back included.', c.last_ticket),
+          ('vqueue_tickets_issued_total', 'counter', 'Tickets issued since the queue was made, those of joins rolled back included.',
+           CASE WHEN c.released IS NOT NULL THEN c.last_ticket END),
           ('vqueue_estimated_wait_seconds', 'gauge', 'What a newcomer is told to expect.', extract(epoch FROM c.estimated_wait)::float8),
           ('vqueue_release_failures', 'gauge', 'How often in a row the release step has failed.', CASE WHEN c.released IS NOT NULL THEN c.failures END)
       ) AS m (name, type, help, value)

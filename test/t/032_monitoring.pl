@@ -210,8 +210,8 @@ sub wait_until
 # Names of the alerts that fire, each once.
 sub firing
 {
-	my $data = ask('alerts');
-	my %names = map { $_->{labels}{alertname} => 1 } grep { $_->{state} eq 'firing' } @{ defined $data ? $data->{alerts} : [] };
+	my $data = ask('alerts') || return 'unknown';
+	my %names = map { $_->{labels}{alertname} => 1 } grep { $_->{state} eq 'firing' } @{ $data->{alerts} };
 
 	return join(' ', sort keys %names);
 }
@@ -242,10 +242,11 @@ $sql->('SELECT count(*) FROM vqueue.join_many($$onsale$$, ' . users('a', 1, 60) 
 $sql->(q{SELECT count(vqueue.complete(id)) FROM vqueue.sessions WHERE queue = 'onsale' AND status = 'serving'});
 $node->poll_query_until('postgres', q{SELECT serving = 20 AND waiting = 20 FROM vqueue.overview WHERE queue = 'onsale'}) or die 'they do not come in';
 $sql->(q{SELECT vqueue.pause('onsale');
+	SELECT vqueue.complete((SELECT id FROM vqueue.sessions WHERE queue = 'onsale' AND status = 'serving' LIMIT 1));
 	SELECT count(vqueue.leave(id)) FROM vqueue.sessions WHERE queue = 'onsale' AND position BETWEEN 1 AND 3;
 	SELECT vqueue.remove(id) FROM vqueue.sessions WHERE queue = 'onsale' AND position = 1});
 
-my $of = q{{tenant="default",queue="onsale",} . "$main}";
+my $of = qq({tenant="default",queue="onsale",$main});
 my $where = q{FROM vqueue.user_sessions WHERE queue_id = vqueue._queue('onsale')};
 value_is("vqueue_waiting$of", $sql->("SELECT count(*) $where AND status = 'waiting'"), 'waiting');
 value_is("vqueue_serving$of", $sql->("SELECT count(*) $where AND status = 'serving'"), 'serving');
@@ -274,10 +275,16 @@ is($sql->('SELECT string_agg(DISTINCT name, E\'\n\' ORDER BY name) FROM vqueue.m
 	'', 'every metric of the view arrives');
 like(slurp_file("$PostgreSQL::Test::Utils::log_path/032_exporter_main.log"), qr/^(?!.*level=error)/s, 'the exporter has no error to tell');
 
+ok(!(grep { /nan/i } @{ values_of('{__name__=~"vqueue_.+"}') }), 'no figure is missing');
+is(join(' ', sort keys %{ { map { $_->{metric}{__name__} => 1 } @{ ask('query', query => qq({__name__=~"vqueue_.+",$replica}))->{result} } } }),
+	'vqueue_in_recovery vqueue_max_concurrent_users vqueue_memory_bytes vqueue_memory_limit_bytes vqueue_release_rate_per_second vqueue_replication_lag_seconds vqueue_serving vqueue_waiting',
+	'and a standby tells these');
+
 # ---- who sees what ----
 
 $sql->(q{CREATE ROLE shopkeeper; GRANT USAGE ON SCHEMA vqueue TO shopkeeper; GRANT SELECT ON vqueue.metrics TO shopkeeper;
-	GRANT EXECUTE ON FUNCTION vqueue._counters, vqueue._figures, vqueue._tenant, vqueue._wait_bounds TO shopkeeper});
+	GRANT EXECUTE ON FUNCTION vqueue._counters, vqueue._figures, vqueue._tenant, vqueue._wait_bounds, vqueue._worker, vqueue._sample,
+		vqueue._replay_delay, vqueue.memory TO shopkeeper});
 my $seen = q{SELECT string_agg(DISTINCT labels->>'tenant', ' ') FROM vqueue.metrics WHERE name IN ('vqueue_waiting', 'vqueue_released_total')};
 is($sql->("SET vqueue.tenant = 'shop'; SET ROLE shopkeeper; $seen"), 'shop', 'who is not of pg_monitor sees the queues of the tenant only');
 is($sql->("SET vqueue.tenant = 'shop'; SET ROLE exporter; $seen"), 'default shop', 'a member sees all');
