@@ -47,6 +47,17 @@ vq_undo_op(VqOp *op)
 	op->type = OP_NONE;
 }
 
+/*
+ * As long as a queue has no timeouts nobody needs to give signs of life, and those
+ * of a long time ago mean nothing: whoever is there when it gets some has a fresh grace.
+ */
+static bool
+begins_to_time_out(const VqSettings *old, const VqSettings *new)
+{
+	return (old->waiting_timeout == 0 && new->waiting_timeout > 0) ||
+		(old->serving_timeout == 0 && new->serving_timeout > 0);
+}
+
 static void
 apply_settings(VqQueue *queue, const VqSettings *settings, VqNow now)
 {
@@ -56,6 +67,8 @@ apply_settings(VqQueue *queue, const VqSettings *settings, VqNow now)
 	queue->gone = false;		/* deleted and inserted again by one transaction */
 	if (!queue->nascent && settings->state != queue->settings.state)
 		queue->state_news = true;
+	if (begins_to_time_out(&queue->settings, settings))
+		vq_mark_forget(&queue->line, vq_arena());
 	queue->nascent = false;
 	queue->settings = *settings;
 	queue->reap_at = 0;

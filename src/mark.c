@@ -55,6 +55,23 @@ vq_mark_silence(const VqLine *line, const VqArena *arena, int64 ticket, int64 se
 	return (stamp_of(second) + STAMPS - (stamp - 1)) % STAMPS * VQ_MARK_SECONDS;
 }
 
+void
+vq_mark_forget(const VqLine *line, const VqArena *arena)
+{
+	for (int kind = 0; kind < VQ_KINDS; kind++)
+	{
+		int64		ticket = 1;
+
+		while ((ticket = vq_line_next_chunk(line, arena, kind, ticket)) != 0)
+		{
+			VqChunk    *chunk = vq_line_chunk(line, arena, ticket);
+
+			memset(chunk->stamp, 0, sizeof(chunk->stamp));
+			ticket += VQ_CHUNK - ticket % VQ_CHUNK;
+		}
+	}
+}
+
 static inline bool
 has_bit(const VqChunk *chunk, VqKind kind, int offset)
 {

@@ -27,6 +27,9 @@ extern void vq_mark_alive(const VqLine *line, const VqArena *arena, int64 ticket
  */
 extern int64 vq_mark_silence(const VqLine *line, const VqArena *arena, int64 ticket, int64 second);
 
+/* Nobody who has a bit in the line has given a sign of life.  Takes the exclusive lock, as it may not lose any since. */
+extern void vq_mark_forget(const VqLine *line, const VqArena *arena);
+
 /* Looking for tickets whose last sign of life is long ago. */
 typedef struct VqSilence
 {

@@ -125,6 +125,19 @@ ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM vqueue.session
 	'the worker has looked for silent ones');
 is(by_status('patient'), 'serving:1 waiting:5', 'and has ended nobody who was silent before the restart');
 
+# ---- and so it has when a queue gets its first timeout ----
+
+$node->safe_psql('postgres', q{
+	SELECT vqueue.create_queue('tardy', 10000000, 1);
+	SELECT vqueue.join('tardy'), vqueue.join('tardy')});
+ok($node->poll_query_until('postgres', q{SELECT clock_timestamp() > min(joined_at) + interval '5 s' FROM vqueue.sessions WHERE queue = 'tardy'}),
+	'two were silent for five seconds, as they might');
+my $before = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+$node->safe_psql('postgres', q{SELECT vqueue.alter_queue('tardy', waiting_timeout => '3 s', serving_timeout => '3 s')});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 2 FROM vqueue.sessions WHERE queue = 'tardy' AND left_at IS NOT NULL}), 'they end');
+is($node->safe_psql('postgres', qq{SELECT bool_and(left_at >= timestamptz '$before' + interval '3 s') FROM vqueue.sessions WHERE queue = 'tardy'}),
+	't', 'but not before the timeout has passed since then');
+
 # ---- a queue opens and closes by the clock ----
 
 my $states = psql_session($node);

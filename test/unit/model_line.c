@@ -392,6 +392,28 @@ do_mark(Model *m, int64 ticket, int64 second, uint32 block, uint16 offset)
 	compare_marks(m, ticket);
 }
 
+static bool
+chunk_has_bits(const Model *m, int64 number)
+{
+	for (int i = 0; i < m->n_tickets; i++)
+	{
+		if (m->tickets[i].ticket / VQ_CHUNK == number && m->tickets[i].bits != 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+do_forget(Model *m)
+{
+	vq_mark_forget(&m->line, &m->arena.arena);
+	for (int i = 0; i < m->n_tickets; i++)
+	{
+		if (chunk_has_bits(m, m->tickets[i].ticket / VQ_CHUNK))
+			m->tickets[i].alive = -1;
+	}
+}
+
 /* Set a bit and mark the row at once. */
 static void
 do_enter(Model *m, VqKind kind, int64 ticket, uint32 block, uint16 offset)
@@ -525,6 +547,8 @@ do_one(Model *m)
 	{
 		if (source_one_in(s, 10))
 			do_wipe(m);
+		else if (source_one_in(s, 10))
+			do_forget(m);
 		else
 			do_stretch(m, ticket);
 	}
