@@ -20,7 +20,8 @@ typedef struct VqFigures
 	int64		waited[VQ_WAIT_BOUNDS + 1]; /* let in out of the line, by how long they had waited */
 	int64		waited_usecs;	/* and how long that was together */
 	int64		ended[VQ_ENDS]; /* by the final status */
-	int64		able_since;		/* mono time since when somebody could be let in, and nobody was; 0: cannot */
+	int64		able_since;		/* mono time since when somebody could be let in, and nobody was;
+								 * 0: cannot */
 	int64		able_released;	/* releases counted by then */
 } VqFigures;
 

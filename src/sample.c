@@ -208,7 +208,17 @@ count_pages(void)
 	return pages;
 }
 
-/* The last page, where the latest are, and some others. */
+/* The last page, where the latest are, and some others: of few pages each once. */
+static BlockNumber
+pick_page(BlockNumber pages, int i)
+{
+	if (i == 0)
+		return pages - 1;
+	if (pages <= PAGES)
+		return i - 1;
+	return pg_prng_uint64_range(&pg_global_prng_state, 0, pages - 2);
+}
+
 static void
 sample_table(Sample *sample)
 {
@@ -218,11 +228,9 @@ sample_table(Sample *sample)
 
 	for (int i = 0; i < PAGES && pages > 0 && n < ROWS; i++)
 	{
-		BlockNumber block = i == 0 ? pages - 1 :
-			pages <= PAGES ? (BlockNumber) i - 1 :
-			(BlockNumber) pg_prng_uint64_range(&pg_global_prng_state, 0, pages - 2);
+		BlockNumber block = pick_page(pages, i);
 
-		if (i > 0 && block >= pages - 1)
+		if (i > 0 && block == pages - 1)
 			break;
 		n += read_page(block, found + n, ROWS - n);
 	}
