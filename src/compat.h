@@ -22,6 +22,12 @@
 #error "vqueue needs PostgreSQL 15 or newer"
 #endif
 
+/* 18 moved what writes a property of a plan. */
+#include "commands/explain.h"
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#endif
+
 /* 17 gave dshash a copy function. */
 static inline dshash_parameters
 vq_dshash_parameters(size_t key_size, size_t entry_size, int tranche_id)

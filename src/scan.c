@@ -13,7 +13,6 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
-#include "commands/explain.h"
 #include "compat.h"
 #include "executor/executor.h"
 #include "fmgr.h"
