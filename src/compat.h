@@ -22,6 +22,11 @@
 #error "vqueue needs PostgreSQL 15 or newer"
 #endif
 
+/* 18 has another word for what never returns. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* 18 moved what writes a property of a plan. */
 #include "commands/explain.h"
 #if PG_VERSION_NUM >= 180000

@@ -9,6 +9,7 @@
 #ifndef VQ_KEY_H
 #define VQ_KEY_H
 
+#include "compat.h"
 #include "datatype/timestamp.h"
 #include "jwt.h"
 
@@ -39,6 +40,6 @@ extern void vq_make_key(VqKey *key, TimestampTz now);
 extern void vq_forget_key(VqKey *key);
 
 /* Raise XX000 as cryptography failed. */
-extern void vq_crypto_failed(void) pg_attribute_noreturn();
+pg_noreturn extern void vq_crypto_failed(void);
 
 #endif							/* VQ_KEY_H */

@@ -64,6 +64,6 @@ extern Interval *vq_interval(int64 microseconds);
 extern VqKind vq_lane_argument(FunctionCallInfo fcinfo, int n);
 
 /* Raise 22004 for an argument that must not be null. */
-extern void vq_null_argument(const char *name) pg_attribute_noreturn();
+pg_noreturn extern void vq_null_argument(const char *name);
 
 #endif							/* VQ_PLACE_H */

@@ -294,6 +294,6 @@ vq_lets_all_in(const VqQueue *queue)
 }
 
 /* Raise 53200 with the way out. */
-extern void vq_out_of_memory(void) pg_attribute_noreturn();
+pg_noreturn extern void vq_out_of_memory(void);
 
 #endif							/* VQ_SHMEM_H */
