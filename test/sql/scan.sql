@@ -53,6 +53,7 @@ RESET plan_cache_mode;
 
 -- a question that depends on an outer row is asked anew for each; one that does not, once
 SELECT v.ticket, (SELECT p.position FROM vqueue.poll(v.id) p) FROM public.visit v ORDER BY v.ticket;
+SELECT ticket, position FROM vqueue.status((SELECT v.id FROM public.visit v WHERE v.ticket = 2));
 BEGIN;
 SET LOCAL track_functions = 'all';
 SET LOCAL enable_material = off;
