@@ -1918,7 +1918,7 @@ BEGIN
     RETURN QUERY SELECT f.* FROM vqueue._finding('autovacuum', seen."on" AND seen.without IS NULL, 'fail',
         CASE WHEN NOT seen."on" THEN 'off' ELSE coalesce('off for ' || seen.without, 'on') END,
         'Each session leaves dead rows behind, which nobody removes.',
-        'Set autovacuum and track_counts to on, and ALTER TABLE … RESET (autovacuum_enabled).') f;
+        'Set autovacuum and track_counts to on, and ALTER TABLE ... RESET (autovacuum_enabled).') f;
 
     SELECT string_agg(name || ' = off', ', ') AS off INTO seen
       FROM unnest('{fsync,full_page_writes,synchronous_commit}'::text[]) name WHERE current_setting(name) = 'off';
