@@ -189,7 +189,8 @@ def forge():
 
 def example(readme, jwks, audience):
     with open(readme) as file:
-        code = re.search(r"```python\n(.*?)```", file.read(), re.S).group(1)
+        blocks = re.findall(r"```python\n(.*?)```", file.read(), re.S)
+    code = next(block for block in blocks if "jwks.json" in block)
     os.chdir(os.path.dirname(jwks))
     scope = {}
     exec(code, scope)
