@@ -67,6 +67,8 @@ vq_mark_forget(const VqLine *line, const VqArena *arena)
 			VqChunk    *chunk = vq_line_chunk(line, arena, ticket);
 
 			memset(chunk->stamp, 0, sizeof(chunk->stamp));
+			if (ticket / VQ_CHUNK == PG_INT64_MAX / VQ_CHUNK)
+				break;			/* there is no chunk behind it */
 			ticket += VQ_CHUNK - ticket % VQ_CHUNK;
 		}
 	}
