@@ -18,7 +18,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/extensible.h"
-#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
@@ -28,6 +28,7 @@
 #include "pgstat.h"
 #include "scan.h"
 #include "session.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
@@ -54,6 +55,7 @@ typedef struct VqScan
 	CustomScanState css;
 	List	   *arguments;		/* of ExprState */
 	FmgrInfo	function;
+	Bitmapset  *params;			/* on which the arguments depend */
 	int			which;			/* of answers[] */
 	bool		called;			/* place is what the function answered */
 	bool		returned;		/* and its row has been returned */
@@ -61,7 +63,6 @@ typedef struct VqScan
 } VqScan;
 
 static set_rel_pathlist_hook_type next_hook = NULL;
-
 
 /* ---- execution ---- */
 
@@ -73,6 +74,17 @@ check_may_execute(Oid function)
 	if (result != ACLCHECK_OK)
 		aclcheck_error(result, OBJECT_FUNCTION, get_func_name(function));
 	InvokeFunctionExecuteHook(function);
+}
+
+/* Collect the parameters of the executor that an expression uses, those of its subqueries too. */
+static bool
+collect_params(Node *node, Bitmapset **params)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC)
+		*params = bms_add_member(*params, ((Param *) node)->paramid);
+	return expression_tree_walker(node, collect_params, params);
 }
 
 static void
@@ -89,6 +101,7 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	scan->function.fn_stats = TRACK_FUNC_PL;	/* that is, if all are tracked */
 	fmgr_info_set_expr((Node *) call, &scan->function);
 	scan->arguments = ExecInitExprList(call->args, &node->ss.ps);
+	(void) collect_params((Node *) call->args, &scan->params);
 	scan->which = intVal(linitial(plan->custom_private));
 }
 
@@ -120,17 +133,13 @@ next_row(ScanState *node)
 {
 	VqScan	   *scan = (VqScan *) node;
 	TupleTableSlot *slot = node->ss_ScanTupleSlot;
-	ExprContext *econtext = node->ps.ps_ExprContext;
-	MemoryContext old;
 
 	ExecClearTuple(slot);
 	if (scan->returned)
 		return slot;
 	if (!scan->called)
-		call_function(scan, econtext);
-	old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
+		call_function(scan, node->ps.ps_ExprContext);
 	vq_place_values(&scan->place, slot->tts_values, slot->tts_isnull);
-	MemoryContextSwitchTo(old);
 	scan->returned = true;
 	return ExecStoreVirtualTuple(slot);
 }
@@ -153,13 +162,13 @@ end_scan(CustomScanState *node)
 {
 }
 
-/* The same answer again, unless it is asked with another argument. */
+/* The same answer again, unless an argument may be another one: what joins shall not join twice. */
 static void
 restart_scan(CustomScanState *node)
 {
 	VqScan	   *scan = (VqScan *) node;
 
-	if (node->ss.ps.chgParam != NULL)
+	if (bms_overlap(node->ss.ps.chgParam, scan->params))
 		scan->called = false;
 	scan->returned = false;
 	ExecScanReScan(&node->ss);
@@ -197,22 +206,35 @@ static const CustomScanMethods scan_methods = {
 
 /* ---- planning ---- */
 
+/* Whether it may be ours: others' libraries are not loaded to find out. */
+static bool
+is_named_like_ours(Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	bool		like_ours;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	like_ours = ((Form_pg_proc) GETSTRUCT(tuple))->prolang == ClanguageId;
+	if (like_ours)
+	{
+		bool		isnull;
+		Datum		symbol = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
+
+		like_ours = !isnull && strncmp(TextDatumGetCString(symbol), "vqueue_", strlen("vqueue_")) == 0;
+	}
+	ReleaseSysCache(tuple);
+	return like_ours;
+}
+
 /* Which function of ours an expression calls, or -1.  One with settings of its own is called by a detour. */
 static int
 function_called(const Node *expr)
 {
-	HeapTuple	tuple;
-	bool		in_c;
 	FmgrInfo	info;
 
-	if (!IsA(expr, FuncExpr) || list_length(((const FuncExpr *) expr)->args) > MOST_ARGUMENTS)
-		return -1;
-	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(((const FuncExpr *) expr)->funcid));
-	if (!HeapTupleIsValid(tuple))
-		return -1;
-	in_c = ((Form_pg_proc) GETSTRUCT(tuple))->prolang == ClanguageId;
-	ReleaseSysCache(tuple);
-	if (!in_c)
+	if (!IsA(expr, FuncExpr) || list_length(((const FuncExpr *) expr)->args) > MOST_ARGUMENTS ||
+		!is_named_like_ours(((const FuncExpr *) expr)->funcid))
 		return -1;
 	fmgr_info(((const FuncExpr *) expr)->funcid, &info);
 	for (int i = 0; i < (int) lengthof(answers); i++)
@@ -254,12 +276,13 @@ plan_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist, Lis
 
 /* Which function of ours stands in FROM in a way that can be scanned here, or -1. */
 static int
-function_in_from(const RelOptInfo *rel, const RangeTblEntry *rte)
+function_in_from(RelOptInfo *rel, const RangeTblEntry *rte)
 {
 	int			which;
 
+	/* Where a condition is false whatever the row, the planner has seen to it that none is asked for. */
 	if (rte->rtekind != RTE_FUNCTION || rte->funcordinality || list_length(rte->functions) != 1 ||
-		!bms_is_empty(rel->lateral_relids))
+		!bms_is_empty(rel->lateral_relids) || IS_DUMMY_REL(rel))
 		return -1;
 	which = function_called(linitial_node(RangeTblFunction, rte->functions)->funcexpr);
 	if (list_length(rte->eref->colnames) != VQ_PLACE_COLUMNS || wants_whole_row(rel))

@@ -111,6 +111,11 @@ SELECT user_id = '00000000-0000-0000-0000-0000000000aa' AS same, status, priorit
 SELECT ticket FROM vqueue.join('scan') LIMIT 0;
 SELECT count(*), count(DISTINCT j.id) FROM public.visit v, vqueue.join('scan') j;
 SELECT count(*) FROM vqueue.user_sessions s JOIN vqueue.queues q ON q.id = s.queue_id WHERE q.name = 'scan';
+-- not where the condition can never hold, and once though a condition depends on an outer row
+SELECT ticket FROM vqueue.join('scan') WHERE false;
+SELECT v.ticket, (SELECT count(*) FROM vqueue.join('scan') j WHERE j.ticket > v.ticket) AS later FROM public.visit v ORDER BY v.ticket;
+SELECT v.ticket, (SELECT count(*) FROM vqueue.join('scan') WITH ORDINALITY j WHERE j.ticket > v.ticket) AS later FROM public.visit v ORDER BY v.ticket;
+SELECT count(*) FROM vqueue.user_sessions s JOIN vqueue.queues q ON q.id = s.queue_id WHERE q.name = 'scan';
 SELECT user_name FROM vqueue.user_sessions WHERE user_id = '00000000-0000-0000-0000-0000000000aa';
 SELECT count(*) FROM vqueue.check();
 
