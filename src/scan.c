@@ -56,6 +56,7 @@ typedef struct VqScan
 	List	   *arguments;		/* of ExprState */
 	FmgrInfo	function;
 	Bitmapset  *params;			/* on which the arguments depend */
+	bool		depends_on_all;
 	int			which;			/* of answers[] */
 	bool		called;			/* place is what the function answered */
 	bool		returned;		/* and its row has been returned */
@@ -76,12 +77,17 @@ check_may_execute(Oid function)
 	InvokeFunctionExecuteHook(function);
 }
 
-/* Collect the parameters of the executor that an expression uses, those of its subqueries too. */
+/*
+ * Collect the parameters of the executor that an expression uses; true if it has
+ * a subquery that is not evaluated beforehand, and may use any.
+ */
 static bool
 collect_params(Node *node, Bitmapset **params)
 {
 	if (node == NULL)
 		return false;
+	if (IsA(node, SubPlan))
+		return true;
 	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC)
 		*params = bms_add_member(*params, ((Param *) node)->paramid);
 	return expression_tree_walker(node, collect_params, params);
@@ -101,7 +107,7 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	scan->function.fn_stats = TRACK_FUNC_PL;	/* that is, if all are tracked */
 	fmgr_info_set_expr((Node *) call, &scan->function);
 	scan->arguments = ExecInitExprList(call->args, &node->ss.ps);
-	(void) collect_params((Node *) call->args, &scan->params);
+	scan->depends_on_all = collect_params((Node *) call->args, &scan->params);
 	scan->which = intVal(linitial(plan->custom_private));
 }
 
@@ -168,7 +174,7 @@ restart_scan(CustomScanState *node)
 {
 	VqScan	   *scan = (VqScan *) node;
 
-	if (bms_overlap(node->ss.ps.chgParam, scan->params))
+	if (node->ss.ps.chgParam != NULL && (scan->depends_on_all || bms_overlap(node->ss.ps.chgParam, scan->params)))
 		scan->called = false;
 	scan->returned = false;
 	ExecScanReScan(&node->ss);
