@@ -20,6 +20,7 @@
 
 #include "chunk.h"
 #include "line.h"
+#include "tree.h"
 
 #define FIRST_CAPACITY	16
 #define LAST_CAPACITY	(UINT32_C(1) << 30)
@@ -31,36 +32,6 @@ typedef struct ChunkDesc
 	uint32		busy;			/* sum of count[] without VQ_TOUCHED */
 	uint16		count[VQ_KINDS];	/* bits set, by kind */
 } ChunkDesc;
-
-/* ---- Fenwick trees: node i (from 1) sums the (i & -i) counts that end at i ---- */
-
-static inline int64
-tree_prefix(const int64 *tree, uint32 n)
-{
-	int64		sum = 0;
-
-	for (uint32 i = n; i > 0; i -= i & -i)
-		sum += tree[i - 1];
-	return sum;
-}
-
-static inline void
-tree_add(int64 *tree, uint32 used, uint32 index, int64 delta)
-{
-	for (uint32 i = index + 1; i <= used; i += i & -i)
-		tree[i - 1] += delta;
-}
-
-/* Make node n, the last one, for a count of zero. */
-static void
-tree_append(int64 *tree, uint32 n)
-{
-	int64		sum = 0;
-
-	for (uint32 i = n - 1; i > n - (n & -n); i -= i & -i)
-		sum += tree[i - 1];
-	tree[n - 1] = sum;
-}
 
 /* ---- directory ---- */
 
@@ -97,13 +68,7 @@ build_trees(const VqLine *line, ChunkDesc *desc)
 
 		for (uint32 i = 0; i < line->used; i++)
 			tree[i] = desc[i].count[lane];
-		for (uint32 i = 1; i <= line->used; i++)
-		{
-			uint32		parent = i + (i & -i);
-
-			if (parent <= line->used)
-				tree[parent - 1] += tree[i - 1];
-		}
+		vq_tree_build(tree, line->used);
 	}
 }
 
@@ -238,7 +203,7 @@ insert_descriptor(VqLine *line, const VqArena *arena, int64 number, VqRef chunk)
 	else
 	{
 		for (int lane = 0; lane < VQ_LANES; lane++)
-			tree_append(lane_tree(line, desc, lane), line->used);
+			vq_tree_append(lane_tree(line, desc, lane), line->used);
 	}
 }
 
@@ -302,7 +267,7 @@ change_bit_in(VqLine *line, ChunkDesc *first, ChunkDesc *desc, VqChunk *chunk,
 	if (kind < VQ_LANES)
 	{
 		chunk->block[kind][ticket % VQ_CHUNK / BLOCK_BITS] += by;
-		tree_add(lane_tree(line, first, kind), line->used, desc - first, by);
+		vq_tree_add(lane_tree(line, first, kind), line->used, desc - first, by);
 	}
 	if (kind != VQ_TOUCHED)
 	{
@@ -410,7 +375,7 @@ vq_line_rank(const VqLine *line, const VqArena *arena, VqKind lane, int64 ticket
 	at = lower_bound(line, desc, ticket / VQ_CHUNK);
 	if (at == line->used)
 		return line->count[lane];
-	rank = tree_prefix(lane_tree(line, desc, lane), at);
+	rank = vq_tree_sum(lane_tree(line, desc, lane), at);
 	if (desc[at].number == ticket / VQ_CHUNK && desc[at].count[lane] > 0)
 		rank += rank_in_chunk(chunk_of(arena, &desc[at]), lane, ticket % VQ_CHUNK);
 	return rank;
@@ -443,22 +408,13 @@ int64
 vq_line_nth(const VqLine *line, const VqArena *arena, VqKind lane, int64 rank)
 {
 	ChunkDesc  *desc;
-	const int64 *tree;
-	uint32		at = 0;
+	uint32		at;
 
 	Assert(lane < VQ_LANES);
 	if (rank < 0 || rank >= line->count[lane])
 		return 0;
 	desc = descriptors(line, arena);
-	tree = lane_tree(line, desc, lane);
-
-	/* Down the tree: as many chunks as hold no more than rank before it. */
-	for (uint32 step = UINT32_C(1) << pg_leftmost_one_pos32(line->used); step > 0; step /= 2)
-		if (at + step <= line->used && tree[at + step - 1] <= rank)
-		{
-			at += step;
-			rank -= tree[at - 1];
-		}
+	at = vq_tree_find(lane_tree(line, desc, lane), line->used, &rank);
 	return desc[at].number * VQ_CHUNK + nth_in_chunk(chunk_of(arena, &desc[at]), lane, rank);
 }
 

@@ -15,6 +15,7 @@
 #endif
 
 #include "order.h"
+#include "tree.h"
 
 #define BLOCK_STANDS	255		/* 4 kB a block */
 #define FIRST_CAPACITY	4
@@ -59,7 +60,7 @@ stands_of(const VqArena *arena, const BlockDesc *desc)
 	return ((Block *) arena->addr(arena->ctx, desc->block))->stands;
 }
 
-/* ---- the tree: node i (from 1) sums the (i & -i) counts that end at i ---- */
+/* ---- the tree ---- */
 
 static void
 build_tree(const VqOrder *order, BlockDesc *desc)
@@ -68,58 +69,17 @@ build_tree(const VqOrder *order, BlockDesc *desc)
 
 	for (uint32 i = 0; i < order->used; i++)
 		tree[i] = desc[i].count;
-	for (uint32 i = 1; i <= order->used; i++)
-	{
-		uint32		parent = i + (i & -i);
-
-		if (parent <= order->used)
-			tree[parent - 1] += tree[i - 1];
-	}
+	vq_tree_build(tree, order->used);
 }
 
 static void
 add_to_count(VqOrder *order, BlockDesc *desc, uint32 at, int by)
 {
-	int64	   *tree = tree_of(order, desc);
-
 	order->empty -= (desc[at].count == 0);
 	desc[at].count += by;
 	order->empty += (desc[at].count == 0);
 	order->count += by;
-	for (uint32 i = at + 1; i <= order->used; i += i & -i)
-		tree[i - 1] += by;
-}
-
-static int64
-count_before(const VqOrder *order, BlockDesc *desc, uint32 at)
-{
-	const int64 *tree = tree_of(order, desc);
-	int64		sum = 0;
-
-	for (uint32 i = at; i > 0; i -= i & -i)
-		sum += tree[i - 1];
-	return sum;
-}
-
-/* The block in which the stand of this rank is; *rank becomes that inside it. */
-static uint32
-block_of_rank(const VqOrder *order, BlockDesc *desc, int64 *rank)
-{
-	const int64 *tree = tree_of(order, desc);
-	uint32		at = 0;
-	uint32		step = 1;
-
-	while (step <= order->used / 2)
-		step *= 2;
-	for (; step > 0; step /= 2)
-	{
-		if (at + step <= order->used && tree[at + step - 1] <= *rank)
-		{
-			at += step;
-			*rank -= tree[at - 1];
-		}
-	}
-	return at;
+	vq_tree_add(tree_of(order, desc), order->used, at, by);
 }
 
 /* ---- finding ---- */
@@ -381,7 +341,7 @@ vq_order_rank(const VqOrder *order, const VqArena *arena, int64 key, int64 ticke
 		return 0;
 	desc = descriptors(order, arena);
 	at = find_block(order, desc, key, ticket);
-	return count_before(order, desc, at) +
+	return vq_tree_sum(tree_of(order, desc), at) +
 		find_in_block(stands_of(arena, &desc[at]), desc[at].count, key, ticket);
 }
 
@@ -395,7 +355,7 @@ vq_order_select(const VqOrder *order, const VqArena *arena, int64 rank, VqStand 
 	if (rank < 0 || rank >= order->count)
 		return 0;
 	desc = descriptors(order, arena);
-	for (at = block_of_rank(order, desc, &rank); at < order->used && found < n; at++)
+	for (at = vq_tree_find(tree_of(order, desc), order->used, &rank); at < order->used && found < n; at++)
 	{
 		int			more = Min(n - found, (int) desc[at].count - (int) rank);
 
