@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "chance.h"
 #include "due.h"
 #include "mark.h"
 #include "op.h"

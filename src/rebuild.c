@@ -10,6 +10,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "chance.h"
 #include "draws.h"
 #include "due.h"
 #include "executor/tuptable.h"

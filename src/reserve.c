@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "chance.h"
 #include "due.h"
 #include "miscadmin.h"
 #include "pending.h"

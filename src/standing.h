@@ -58,13 +58,6 @@ vq_order_is_wanted(const VqQueue *queue, int64 ticket, int64 place_key)
 extern bool vq_knows_key(const VqQueue *queue, int64 ticket);
 
 /*
- * The place_key of a newcomer in a lane: random if the method is, otherwise such
- * that nobody with a key is overtaken, which is 0 where nobody has one.  False
- * without a source of randomness.
- */
-extern bool vq_new_key(const VqQueue *queue, int lane, int64 *place_key);
-
-/*
  * Make room for somebody in a lane, ticket and key; then vq_stand cannot fail.
  * False when out of memory.
  */
@@ -79,12 +72,6 @@ extern void vq_unstand(VqQueue *queue, int lane, int64 ticket, int64 place_key);
 
 /* For who is about to set the bit: the order's part alone, which makes its own room. */
 extern bool vq_stand_in_order(VqQueue *queue, int lane, int64 ticket, int64 place_key);
-
-/* Somebody was let in out of a lane, where nobody stands by this key any more. */
-extern void vq_note_passed(VqQueue *queue, int lane, int64 ticket, int64 place_key);
-
-/* After a rebuild: how far the lanes have got, as far as those who stand tell. */
-extern void vq_guess_passed(VqQueue *queue);
 
 /* How many stand ahead in a lane. */
 extern int64 vq_stand_rank(const VqQueue *queue, int lane, int64 ticket, int64 place_key);

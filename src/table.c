@@ -420,48 +420,52 @@ vq_fetch_ticket(const pg_uuid_t *queue_id, int64 ticket, Snapshot snapshot, VqRo
 	return fetch_row(VQ_SESSIONS_TICKET, keys, 2, snapshot, row);
 }
 
-int64
-vq_fetch_last_ticket(const pg_uuid_t *queue_id, Snapshot snapshot)
+/*
+ * A column of the first row, in a direction, that an index finds by these keys;
+ * false if it finds none.
+ */
+static bool
+fetch_end(VqRelation which, ScanKeyData *keys, int n_keys, Snapshot snapshot, ScanDirection direction,
+		  int attnum, Datum *value)
 {
 	Relation	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);
-	Relation	index = index_open(vq_relation(VQ_SESSIONS_TICKET), AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	int64		ticket = 0;
+	Relation	index = index_open(vq_relation(which), AccessShareLock);
+	SysScanDesc scan = systable_beginscan_ordered(rel, index, snapshot, n_keys, keys);
+	HeapTuple	tuple = systable_getnext_ordered(scan, direction);
 
-	key_uuid(&key, Anum_sessions_queue_id, queue_id);
-	scan = systable_beginscan_ordered(rel, index, snapshot, 1, &key);
-	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
 	if (tuple != NULL)
-		ticket = DatumGetInt64(get_attribute(tuple, RelationGetDescr(rel), Anum_sessions_ticket));
+		*value = get_attribute(tuple, RelationGetDescr(rel), attnum);
 	systable_endscan_ordered(scan);
 	index_close(index, NoLock);
 	table_close(rel, NoLock);
-	return ticket;
+	return tuple != NULL;
+}
+
+int64
+vq_fetch_last_ticket(const pg_uuid_t *queue_id, Snapshot snapshot)
+{
+	ScanKeyData key;
+	Datum		ticket;
+
+	key_uuid(&key, Anum_sessions_queue_id, queue_id);
+	if (!fetch_end(VQ_SESSIONS_TICKET, &key, 1, snapshot, BackwardScanDirection, Anum_sessions_ticket, &ticket))
+		return 0;
+	return DatumGetInt64(ticket);
 }
 
 TimestampTz
 vq_fetch_first_left(const pg_uuid_t *queue_id, TimestampTz from)
 {
-	Relation	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);
-	Relation	index = index_open(vq_relation(VQ_SESSIONS_LEFT), AccessShareLock);
 	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	TimestampTz left_at = DT_NOEND;
+	Datum		left_at;
 
 	key_uuid(&keys[0], Anum_sessions_queue_id, queue_id);
 	ScanKeyInit(&keys[1], Anum_sessions_left_at, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
 				TimestampTzGetDatum(from));
-	scan = systable_beginscan_ordered(rel, index, GetActiveSnapshot(), 2, keys);
-	tuple = systable_getnext_ordered(scan, ForwardScanDirection);
-	if (tuple != NULL)
-		left_at = DatumGetTimestampTz(get_attribute(tuple, RelationGetDescr(rel), Anum_sessions_left_at));
-	systable_endscan_ordered(scan);
-	index_close(index, NoLock);
-	table_close(rel, NoLock);
-	return left_at;
+	if (!fetch_end(VQ_SESSIONS_LEFT, keys, 2, GetActiveSnapshot(), ForwardScanDirection, Anum_sessions_left_at,
+				   &left_at))
+		return DT_NOEND;
+	return DatumGetTimestampTz(left_at);
 }
 
 void

@@ -13,10 +13,10 @@
 #include "access/xlog.h"
 #include "chore.h"
 #include "commands/async.h"
+#include "diary.h"
 #include "due.h"
 #include "event.h"
 #include "executor/spi.h"
-#include "lib/pairingheap.h"
 #include "miscadmin.h"
 #include "outlook.h"
 #include "pgstat.h"
@@ -54,79 +54,13 @@
 #define FIRST_BUILD_DELAY	INT64CONST(20000)
 #define LONGEST_BUILD_DELAY	INT64CONST(5000000)
 
-/* A queue in the worker's heap. */
-typedef struct Due
-{
-	VqQueue    *queue;			/* key of the table */
-	pairingheap_node node;
-	int64		at;				/* mono time */
-	bool		queued;			/* is in the heap */
-} Due;
-
 static VqDatabase *db;
-static HTAB *known;				/* Due by queue */
-static pairingheap *heap;
 static MemoryContext round_context;
 static uint32 wait_event;
 static int64 locked_since = 0;	/* mono time since when the tables are locked, 0 if they are not */
 static bool locked_told;
 
-/* ---- the heap ---- */
-
-static int
-earlier(const pairingheap_node *a, const pairingheap_node *b, void *arg)
-{
-	int64		x = pairingheap_const_container(Due, node, a)->at;
-	int64		y = pairingheap_const_container(Due, node, b)->at;
-
-	return x < y ? 1 : x > y ? -1 : 0;
-}
-
-static void
-forget_dues(void)
-{
-	HASHCTL		ctl = {0};
-
-	if (known != NULL)
-		hash_destroy(known);
-	if (heap == NULL)
-		heap = pairingheap_allocate(earlier, NULL);
-	pairingheap_reset(heap);
-	ctl.keysize = sizeof(VqQueue *);
-	ctl.entrysize = sizeof(Due);
-	ctl.hcxt = TopMemoryContext;
-	known = hash_create("vqueue dues", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-}
-
-static void
-set_due(VqQueue *queue, int64 at)
-{
-	bool		found;
-	Due		   *due = hash_search(known, &queue, HASH_ENTER, &found);
-
-	if (!found)
-		due->queued = false;
-	if (due->queued)
-		pairingheap_remove(heap, &due->node);
-	due->at = at;
-	due->queued = at != VQ_NEVER;
-	if (due->queued)
-		pairingheap_add(heap, &due->node);
-}
-
-static void
-forget_due(VqQueue *queue)
-{
-	set_due(queue, VQ_NEVER);
-	hash_search(known, &queue, HASH_REMOVE, NULL);
-}
-
-static int64
-first_due(void)
-{
-	return pairingheap_is_empty(heap) ? VQ_NEVER :
-		pairingheap_container(Due, node, pairingheap_first(heap))->at;
-}
+/* ---- what is due ---- */
 
 /* Queues that others want us to look at. */
 static void
@@ -143,7 +77,7 @@ take_calls(void)
 			LWLockAcquire(&queues[i]->lock, LW_SHARED);
 			due = queues[i]->due;
 			LWLockRelease(&queues[i]->lock);
-			set_due(queues[i], due);
+			vq_note_due(queues[i], due);
 		}
 }
 
@@ -154,7 +88,7 @@ take_all(void)
 	int			n;
 	VqQueue   **queues = vq_list_queues(db, &n);
 
-	forget_dues();
+	vq_clear_diary();
 	vq_begin_chores();
 	for (int i = 0; i < n; i++)
 	{
@@ -165,7 +99,7 @@ take_all(void)
 		nascent = queues[i]->nascent;
 		LWLockRelease(&queues[i]->lock);
 		if (!nascent)			/* who makes one calls us when it is there */
-			set_due(queues[i], 0);
+			vq_note_due(queues[i], 0);
 	}
 	pfree(queues);
 }
@@ -289,7 +223,7 @@ make_visits(VqVisit *visits, int n)
 		{
 			if (end != ROUND_DONE)
 				vq_undo_visit(&visits[i]);
-			set_due(visits[i].queue, end == ROUND_DONE ? vq_end_visit(&visits[i]) :
+			vq_note_due(visits[i].queue, end == ROUND_DONE ? vq_end_visit(&visits[i]) :
 					vq_now().mono + RETRY_DELAY);
 			if (visits[i].purge)
 				vq_add_chore(visits[i].queue, &visits[i].id);
@@ -302,7 +236,7 @@ make_visits(VqVisit *visits, int n)
 		failed = 0;
 	if (failed >= 0)
 	{
-		set_due(visits[failed].queue, vq_fail_visit(&visits[failed], message));
+		vq_note_due(visits[failed].queue, vq_fail_visit(&visits[failed], message));
 		report_failure(&visits[failed], message);
 	}
 	for (int i = 0; i < n; i++)
@@ -328,27 +262,27 @@ visit_due_queues(void)
 	VqVisit    *visits = MemoryContextAlloc(round_context, MAX_VISITS * sizeof(VqVisit));
 	VqQueue    *sick = NULL;
 	int64		now = vq_now().mono;
-	bool		any = first_due() <= now;
+	bool		any = vq_first_due() <= now;
 	int			n = 0;
 
-	while (n < MAX_VISITS && first_due() <= now)
+	while (n < MAX_VISITS && vq_first_due() <= now)
 	{
-		VqQueue    *queue = pairingheap_container(Due, node, pairingheap_first(heap))->queue;
+		VqQueue    *queue = vq_first_queue();
 
 		if (queue->failures > 0 && sick != NULL)
-			set_due(queue, now + 1);
+			vq_note_due(queue, now + 1);
 		else if (queue->failures > 0)
 		{
 			sick = queue;
-			set_due(queue, VQ_NEVER);
+			vq_note_due(queue, VQ_NEVER);
 		}
 		else if (vq_begin_visit(&visits[n], queue))
 		{
-			set_due(queue, VQ_NEVER);
+			vq_note_due(queue, VQ_NEVER);
 			n++;
 		}
 		else
-			forget_due(queue);
+			vq_strike_queue(queue);
 	}
 	if (n > 0)
 		make_visits(visits, n);
@@ -357,7 +291,7 @@ visit_due_queues(void)
 		if (vq_begin_visit(&visits[0], sick))
 			make_visits(visits, 1);
 		else
-			forget_due(sick);
+			vq_strike_queue(sick);
 	}
 	MemoryContextReset(round_context);
 	return any;
@@ -379,7 +313,7 @@ do_chore(void)
 		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 		due = queue->due = Min(queue->due, vq_next_due(queue, vq_now(), false));
 		LWLockRelease(&queue->lock);
-		set_due(queue, due);
+		vq_note_due(queue, due);
 	}
 }
 
@@ -395,9 +329,6 @@ keep_budget(bool changed)
 	static int64 done_at = 0;
 	static bool wanted = false;
 	int64		now = vq_now().mono;
-	double		load = 0;
-	HASH_SEQ_STATUS scan;
-	Due		   *due;
 
 	wanted |= changed;
 	if (!wanted)
@@ -406,15 +337,7 @@ keep_budget(bool changed)
 		return done_at + BUDGET_DELAY;
 	done_at = now;
 	wanted = false;
-	hash_seq_init(&scan, known);
-	while ((due = hash_seq_search(&scan)) != NULL)
-	{
-		LWLockAcquire(&due->queue->lock, LW_SHARED);
-		if (due->queue->dboid == MyDatabaseId)
-			load += due->queue->poll_load;
-		LWLockRelease(&due->queue->lock);
-	}
-	vq_keep_budget(db, load);
+	vq_keep_budget(db, vq_poll_load_of_all());
 	return VQ_NEVER;
 }
 
@@ -617,6 +540,6 @@ vqueue_worker_main(Datum arg)
 			do_chore();
 		budget_due = keep_budget(changed);
 		show_life(began);
-		wait_until(Min(Min(Min(first_due(), vq_chore_due()), budget_due), vq_now().mono + IDLE_DELAY));
+		wait_until(Min(Min(Min(vq_first_due(), vq_chore_due()), budget_due), vq_now().mono + IDLE_DELAY));
 	}
 }
