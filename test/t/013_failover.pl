@@ -198,20 +198,27 @@ sub refuses_writers
 	return;
 }
 
-# Readers that go on through the promotion: what has ended stays as it is, and
-# who waits has a position, whichever way it is answered.  They let go of their
-# snapshots, lest replay has to wait for them.
+# Readers that go on through the promotion: what has ended stays as it is, unless
+# somebody changed its row since (a readmission does), and who waits has a position,
+# whichever way it is answered.  They let go of their snapshots, lest replay has to
+# wait for them.
 my $through_promotion = q{
 	DO $$
 	DECLARE
 		rounds_after int := 0;
 		wrong bigint;
+		doubtful uuid[];
+		ends timestamptz[];
 	BEGIN
 		WHILE rounds_after < 3 LOOP
-			SELECT count(*) INTO wrong
-			  FROM (SELECT * FROM vqueue.user_sessions WHERE %s LIMIT 1000) s, vqueue.status(s.id) p
-			 WHERE p.id <> s.id OR p.status = 'waiting' AND p.position IS NULL OR p.position < 0
-			    OR p.status = 'waiting' AND %s;
+			SELECT count(*) FILTER (WHERE p.id <> s.id OR p.status = 'waiting' AND p.position IS NULL OR p.position < 0),
+			       array_agg(s.id) FILTER (WHERE p.status = 'waiting' AND %2$s),
+			       array_agg(s.left_at) FILTER (WHERE p.status = 'waiting' AND %2$s)
+			  INTO wrong, doubtful, ends
+			  FROM (SELECT * FROM vqueue.user_sessions WHERE %1$s LIMIT 1000) s, vqueue.status(s.id) p;
+			COMMIT;
+			wrong := wrong + (SELECT count(*) FROM unnest(doubtful, ends) AS d (id, left_at) JOIN vqueue.user_sessions s USING (id)
+			                   WHERE s.left_at IS NOT DISTINCT FROM d.left_at);
 			IF wrong > 0 THEN
 				RAISE EXCEPTION '%% wrong answers', wrong;
 			END IF;
