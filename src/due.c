@@ -122,15 +122,7 @@ vq_ring_add(VqRing *ring, VqNow now, int n)
 		for (int64 s = ring->second + 1; s <= second; s++)
 			ring->count[s % VQ_SECONDS] = 0;
 	ring->second = Max(ring->second, second);
-	if (ring->first == 0)
-		ring->first = second;
 	ring->count[second % VQ_SECONDS] += n;
-}
-
-int
-vq_ring_span(const VqRing *ring, VqNow now)
-{
-	return ring->first == 0 ? 0 : (int) Min(ring_second(now) - ring->first, VQ_SECONDS - 4);
 }
 
 int

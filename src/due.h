@@ -33,9 +33,6 @@ extern void vq_ring_add(VqRing *ring, VqNow now, int n);
 /* What was counted in so many full seconds (up to VQ_SECONDS - 4) before now. */
 extern int	vq_ring_sum(const VqRing *ring, VqNow now, int seconds);
 
-/* How many such seconds there have been since counting began. */
-extern int	vq_ring_span(const VqRing *ring, VqNow now);
-
 /*
  * Have the worker look at the queue no later than mono time due.  Caller holds
  * the queue's lock exclusively; the latch is set only if that is earlier than

@@ -87,7 +87,6 @@ typedef struct VqSettings
 /* Counts by second of the monotonic clock; slot s % VQ_SECONDS is of second s. */
 typedef struct VqRing
 {
-	int64		first;			/* the first second counted, 0 before */
 	int64		second;			/* the latest second counted */
 	uint32		count[VQ_SECONDS];
 } VqRing;

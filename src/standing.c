@@ -321,12 +321,6 @@ vq_stands_by(const VqQueue *queue, int lane, int64 ticket, int64 key)
 	return queue->standing.ordered ? is_at(&queue->standing, lane, ticket, key) : key == 0;
 }
 
-int64
-vq_standing_before(const VqQueue *queue, int lane, int64 key)
-{
-	return vq_order_rank(&queue->standing.order[lane], vq_arena(), key, 0);
-}
-
 int
 vq_stand_select(const VqQueue *queue, int lane, int64 *tickets, int n)
 {

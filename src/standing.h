@@ -79,9 +79,6 @@ extern int64 vq_stand_rank(const VqQueue *queue, int lane, int64 ticket, int64 p
 /* Whether somebody of a lane stands by this key. */
 extern bool vq_stands_by(const VqQueue *queue, int lane, int64 ticket, int64 key);
 
-/* How many stand in a lane by a key below this one; where keys are the order. */
-extern int64 vq_standing_before(const VqQueue *queue, int lane, int64 key);
-
 /* The first n of a lane who are neither HELD nor INSIDE; returns how many. */
 extern int	vq_stand_select(const VqQueue *queue, int lane, int64 *tickets, int n);
 
