@@ -465,7 +465,7 @@ remaining(double moment, int64 since)
 {
 	int64		wait;
 
-	if (moment < 0 || moment > PG_INT64_MAX / 2 / SECOND)
+	if (moment < 0 || moment > (double) (PG_INT64_MAX / 2) / SECOND)
 		return -1;
 	wait = Max((int64) (moment * SECOND) - since, 0);
 	if (wait >= PRECISE)

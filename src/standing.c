@@ -333,7 +333,7 @@ vq_stand_select(const VqQueue *queue, int lane, int64 *tickets, int n)
 		return vq_line_select(&queue->line, vq_arena(), lane, 1, tickets, n);
 	while (found < n)
 	{
-		int			more = vq_order_select(order, vq_arena(), rank, stands, Min(lengthof(stands), n - found));
+		int			more = vq_order_select(order, vq_arena(), rank, stands, Min((int) lengthof(stands), n - found));
 
 		for (int i = 0; i < more; i++)
 			if (!vq_line_test(&queue->line, vq_arena(), VQ_HELD, stands[i].ticket) &&
