@@ -62,9 +62,13 @@ $node->safe_psql('postgres', q{
 	SELECT vqueue.create_queue('large', 60, 1, state => 'paused');
 	SELECT vqueue.create_queue('sick', 600000, 100, state => 'paused');
 	SELECT vqueue.create_queue('lease', 600000, 10, serving_timeout => '1 s');
+	SELECT vqueue.create_queue('steady', 600, 1000, burst => 1);
 	SET vqueue.tenant = 'shop';
 	SELECT vqueue.create_queue('onsale', 60, 1, state => 'paused'), vqueue.join('onsale'), vqueue.join('onsale', priority => 'vip')});
 wait_for_worker($node);
+
+# The last of them wait for so long that what they were told can be scored.
+$node->safe_psql('postgres', 'SELECT count(*) FROM vqueue.join_many($$steady$$, ' . users('e', 1, 120) . ')');
 $node->backup('b');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'b', has_streaming => 1);
@@ -276,6 +280,9 @@ value_is("vqueue_memory_limit_bytes{$main}", 4 * 1024 * 1024, 'its limit');
 value_is("vqueue_worker_up{$main}", 1, 'the worker is up');
 value_is(qq(vqueue_sample_sessions{result="differing",$main}), 0, 'nothing differs');
 ok(wait_until(sub { my $v = values_of("rate(vqueue_worker_round_seconds_count{$main}[5s])"); return defined $v && @$v && $v->[0] >= 0 }), 'rounds');
+
+ok(wait_until(sub { my $v = values_of(qq(vqueue_estimate_error_ratio{queue="steady",$main})); return defined $v && @$v && $v->[0] >= 0 }),
+	'the error of estimates');
 
 # What Prometheus has of an exporter is what the view has, name by name.
 my %known = map { $_ => 1 } @{ ask('label/__name__/values') };
