@@ -5,6 +5,7 @@
 #ifndef VQ_ENTROPY_H
 #define VQ_ENTROPY_H
 
+#include "compat.h"
 #include "utils/uuid.h"
 
 /* As pg_strong_random: false if the source gives none.  Takes no lock and raises no error. */
@@ -14,6 +15,6 @@ extern bool vq_strong_random(void *bytes, Size n);
 extern void vq_random_uuid(pg_uuid_t *id);
 
 /* Errors: XX000. */
-extern void vq_no_randomness(void) pg_attribute_noreturn();
+pg_noreturn extern void vq_no_randomness(void);
 
 #endif							/* VQ_ENTROPY_H */
