@@ -62,7 +62,7 @@ endif
 # It builds and runs in a temporary copy of this tree and leaves nothing behind
 # but the installed packages and extension.
 
-.PHONY: help deps test torture demo bench
+.PHONY: help deps test torture demo bench image-check
 help:
 	@echo 'make               build the extension'
 	@echo 'make install       install it (PG_CONFIG=... chooses the server)'
@@ -74,6 +74,7 @@ help:
 	@echo 'make torture       the same with the long forms of tests that have one, for 20 minutes'
 	@echo 'make demo          the same, then replay an hour of real web traffic into a waiting room'
 	@echo 'make bench         the same, with Redis and PgQ, then measure (FULL=1 for the long form)'
+	@echo 'make image-check   make and start the image of docker/ in a fresh Debian, without Docker, as root'
 
 deps:
 	@test/tools/install-packages.sh test
@@ -93,3 +94,6 @@ demo:
 bench:
 	@test/tools/install-packages.sh bench
 	@test/tools/with-build.sh --keep test/bench/results test/bench/run.sh
+
+image-check:
+	@test/tools/check-image.sh

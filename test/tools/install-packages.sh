@@ -102,8 +102,8 @@ if ! command -v apt-get >/dev/null; then
 		This is neither Debian nor Ubuntu, so no package is installed.  Needed are
 		PostgreSQL $oldest or newer with its development files, libpq, libssl, gcc, make, and
 		for the tests also pgTAP with pg_prove, pg_cron, perl with IPC::Run, clang with libFuzzer, gcc with libasan and
-		libubsan, valgrind, libfaketime, Python with PyJWT and cryptography, node, and Prometheus with promtool,
-		Alertmanager and postgres_exporter.
+		libubsan, valgrind, libfaketime, Python with PyJWT and cryptography, node, Prometheus with promtool,
+		Alertmanager and postgres_exporter, nginx, Compose, shellcheck and openssl.
 	TEXT
 	exit 0
 fi
@@ -121,7 +121,7 @@ if [ -n "$major" ]; then
 fi
 if [ "$purpose" = test ]; then
 	wanted+=(perl libipc-run-perl libtap-parser-sourcehandler-pgtap-perl clang valgrind faketime
-		python3 python3-jwt python3-cryptography)
+		python3 python3-jwt python3-cryptography openssl)
 	command -v node >/dev/null || wanted+=(nodejs)
 	if [ -n "$major" ]; then
 		wanted+=("postgresql-$major-pgtap" "postgresql-$major-cron")
@@ -129,11 +129,12 @@ if [ "$purpose" = test ]; then
 	can_fuzz || wanted+=(libclang-rt-dev)
 fi
 
-# What is monitored with, by test/t/032_monitoring.pl, which is skipped without it: 36 MB.
-# VQUEUE_MONITORING=no leaves it out.
+# What is monitored with, by test/t/032_monitoring.pl, which is skipped without it: 36 MB; and
+# for test/t/038_images.pl the web server, Compose and shellcheck: 20 MB.
+# VQUEUE_MONITORING=no leaves all of it out.
 monitoring=()
 if [ "$purpose" = test ] && [ "${VQUEUE_MONITORING:-yes}" != no ]; then
-	for package in prometheus prometheus-alertmanager prometheus-postgres-exporter; do
+	for package in prometheus prometheus-alertmanager prometheus-postgres-exporter nginx-light docker-compose shellcheck; do
 		installed "$package" || monitoring+=("$package")
 	done
 fi
@@ -146,12 +147,13 @@ install_monitoring()
 
 	if [ ! -e "$policy" ]; then
 		ours=1
-		"${root[@]}" sh -c "printf '%s\n' '#!/bin/sh' 'case \$1 in prometheus*) exit 101 ;; esac' > $policy && chmod 755 $policy"
+		"${root[@]}" sh -c "printf '%s\n' '#!/bin/sh' 'case \$1 in prometheus*|nginx*) exit 101 ;; esac' > $policy && chmod 755 $policy"
 	fi
 	"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes \
-		--no-install-recommends "$@" || echo "They could not be installed: test/t/032_monitoring.pl is skipped" >&2
+		--no-install-recommends "$@" || echo "They could not be installed: tests that need them are skipped" >&2
 	[ -z "$ours" ] || "${root[@]}" rm "$policy"
 	for package in "$@"; do
+		package=${package%-light}
 		if installed "$package" && [ -e "/lib/systemd/system/$package.service" ]; then
 			"${root[@]}" systemctl --quiet disable "$package.service" 2>/dev/null || true
 			"${root[@]}" systemctl --quiet stop "$package.service" 2>/dev/null || true
@@ -215,8 +217,11 @@ for package in ${peers[@]+"${peers[@]}"}; do
 	fi
 done
 
-# Only the tests of the monitoring need these, and say so when they are left out.
+# Only the tests of docker/ need these, and say so when they are left out.
 if [ ${#monitoring[@]} -gt 0 ] && can_install; then
 	update_lists
-	install_monitoring "${monitoring[@]}"
+	for i in "${!monitoring[@]}"; do
+		available "${monitoring[i]}" || unset 'monitoring[i]'
+	done
+	[ ${#monitoring[@]} -eq 0 ] || install_monitoring "${monitoring[@]}"
 fi
