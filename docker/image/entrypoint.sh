@@ -93,7 +93,8 @@ write_settings()
 
 		include_if_exists '${VQUEUE_CONFIG:-/etc/vqueue/postgresql.conf}'
 	CONF
-	grep -qx "include 'vqueue.conf'" "$PGDATA/postgresql.conf" || echo "include 'vqueue.conf'" >>"$PGDATA/postgresql.conf"
+	# a restored server of Debian's has no settings in its data directory
+	grep -qsx "include 'vqueue.conf'" "$PGDATA/postgresql.conf" || echo "include 'vqueue.conf'" >>"$PGDATA/postgresql.conf"
 
 	local host=host network=${VQUEUE_NETWORK:-samenet}
 	if has_tls; then

@@ -253,6 +253,21 @@ check_clean($restored, 'postgres', 'memory is right');
 answers_by_table($restored, 'restored');
 is($restored->safe_psql('postgres', q{SELECT current_setting('cluster_name')}), 'vqueue-dr', 'it knows where it is');
 system_or_bail('pg_ctl', '-D', "$dir/kept/data", '-m', 'fast', '-s', '-w', 'stop');
+
+# Then it is started as a container would start it, for everybody.
+system_or_bail("$docker/make-secrets.sh", "$dir/secrets");
+append_to_file("$dir/conf", "port = " . $restored->port . "\nshared_buffers = 16MB\nlisten_addresses = ''\narchive_command = true\n");
+{
+	local %ENV = (%ENV, PGDATA => "$dir/kept/data", VQUEUE_SHARE => $docker, VQUEUE_SOCKETS => $restored->host,
+		VQUEUE_SECRETS => "$dir/secrets", VQUEUE_CONFIG => "$dir/conf", VQUEUE_ENVIRONMENT => 'dr', VQUEUE_NETWORK => '127.0.0.1/32');
+	my $server = IPC::Run::start([ "$docker/image/entrypoint.sh" ], '<', \undef, '>', "$dir/kept/log2", '2>&1');
+
+	ok($restored->poll_query_until('postgres', 'SELECT vqueue.is_healthy()'), 'the entrypoint starts what was restored');
+	is($restored->safe_psql('postgres', q{SELECT current_setting('ssl') || pg_is_in_recovery()}), 'onfalse', 'as a primary with the settings for that');
+	check_clean($restored, 'postgres', 'memory is right there');
+	$server->signal('INT');
+	ok($server->finish, 'it stops in order');
+}
 unlike(slurp_file("$dir/kept/log"), qr/PANIC|TRAP|was terminated by signal/, 'nothing crashed');
 done_testing();
 

@@ -12,6 +12,7 @@ use warnings;
 
 use Cwd qw(abs_path);
 use File::Find;
+use File::Path;
 use FindBin;
 use lib $FindBin::RealBin;
 use HTTP::Tiny;
@@ -408,5 +409,24 @@ SKIP:
 	$nginx->finish;
 }
 stop_server('primary');
+
+# ---- the replica takes over, and the old primary follows it ----
+
+my @as_replica = (VQUEUE_PRIMARY => '127.0.0.1', VQUEUE_PRIMARY_PORT => $port{primary});
+start_server('replica', port => $port{replica}, @as_replica);
+starts('replica', 'the replica starts without its primary');
+is(answer('postgres', 'SELECT pg_promote()', port => $port{replica}), 't', 'it is promoted');
+like(answer('app', q{SELECT status FROM vqueue.join('onsale')}, port => $port{replica}), qr/^waiting$/, 'and people join there');
+is(answer('postgres', q{SELECT count(*) FROM vqueue.check()}, port => $port{replica}), '0', 'memory is right');
+stop_server('replica');
+start_server('replica', port => $port{replica}, @as_replica);
+starts('replica', 'started again');
+is(answer('postgres', 'SELECT pg_is_in_recovery()', port => $port{replica}), 'f', 'it stays what it is');
+File::Path::rmtree("$dir/primary/data");
+start_server('primary', port => $port{primary}, VQUEUE_PRIMARY => '127.0.0.1', VQUEUE_PRIMARY_PORT => $port{replica}, VQUEUE_REPLICA_NAME => 'old_primary');
+starts('primary', 'the old primary, emptied, starts anew');
+is(answer('postgres', 'SELECT pg_is_in_recovery()'), 't', 'as a replica of the new one');
+stop_server('primary');
+stop_server('replica');
 unlike(slurp_file("$PostgreSQL::Test::Utils::log_path/038_$_.log"), qr/PANIC|TRAP|was terminated by signal/, "the $_ has not crashed") foreach qw(primary replica);
 done_testing();

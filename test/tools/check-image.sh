@@ -19,7 +19,7 @@ if [ "$(id -u)" != 0 ]; then
 	echo 'check-image.sh: chroot and mounts take root' >&2
 	exit 1
 fi
-if ! command -v debootstrap >/dev/null; then
+if [ -z "${BASE:-}" ] && ! command -v debootstrap >/dev/null; then
 	echo 'check-image.sh: debootstrap is not installed: apt-get install debootstrap' >&2
 	exit 1
 fi
@@ -91,10 +91,14 @@ size()
 say "a fresh Debian ($suite)"
 mkdir "$folder/source" "$folder/server"
 "$source/test/tools/copy-tree.sh" "$folder/source"
-debootstrap --variant=minbase "$suite" "$folder/server" "$mirror" >"$folder/log" || {
-	tail -n 20 "$folder/log"
-	exit 1
-}
+if [ -n "${BASE:-}" ]; then
+	cp -a "$BASE/." "$folder/server"
+else
+	debootstrap --variant=minbase "$suite" "$folder/server" "$mirror" >"$folder/log" || {
+		tail -n 20 "$folder/log"
+		exit 1
+	}
+fi
 printf '%s\n' '#!/bin/sh' 'exit 101' >"$folder/server/usr/sbin/policy-rc.d"
 chmod 755 "$folder/server/usr/sbin/policy-rc.d"
 # as the official slim images have it
@@ -230,6 +234,32 @@ is 'it is well' well "$(wait_for_health)"
 is 'and has who waited' 1 "$(sql "SELECT count(*) FROM vqueue.sessions WHERE status = 'waiting'")"
 is 'sample data is taken in development' hotline "$(with_server psql -XAtq -f /usr/local/share/vqueue/env/sample-data.sql 2>&1 | head -n 1 | cut -d '|' -f 1)"
 stop
+
+# ---- the same without a container ----
+
+# What docker/README.md says of a server of Debian's.
+say 'as a cluster of Debian'
+# shellcheck disable=SC2016 # expanded by the inner shell
+is 'preflight() finds nothing that fails there either' 'vqueue-production|0|t' "$(inside "$folder/server" sh -e -c '
+	major=$(ls /usr/lib/postgresql)
+	pg_createcluster "$major" main -- --data-checksums >/dev/null
+	rm -rf /var/lib/postgresql/archive /usr/local/bin/vqueue-archive-wal
+	install -m 644 /source/docker/env/production/postgresql.conf "/etc/postgresql/$major/main/conf.d/vqueue.conf"
+	install -m 755 /source/docker/deploy/archive-wal.sh /usr/local/bin/vqueue-archive-wal
+	install -d -o postgres -g postgres -m 700 /var/lib/postgresql/archive
+	install -o postgres -g postgres -m 600 -t "/var/lib/postgresql/$major/main" /run/secrets/server.crt /run/secrets/server.key
+	echo "shared_buffers = 64MB" >"/etc/postgresql/$major/main/conf.d/zz-small.conf"
+	pg_ctlcluster "$major" main restart
+	su postgres -c "psql -Xq -c \"CREATE EXTENSION vqueue\" -c \"SELECT pg_switch_wal()\"" >/dev/null
+	for i in $(seq 100); do
+		[ -z "$(ls /var/lib/postgresql/archive)" ] || break
+		sleep 0.2
+	done
+	su postgres -c "psql -XAtq" <<-SQL
+		SELECT current_setting('\''cluster_name'\''), count(*) FILTER (WHERE status = '\''fail'\''),
+		       (SELECT last_archived_wal IS NOT NULL FROM pg_stat_archiver) FROM vqueue.preflight()
+	SQL
+	pg_ctlcluster "$major" main stop' 2>&1)"
 is 'nothing crashed' 0 "$(grep -cE 'PANIC|TRAP|was terminated by signal' "$folder/server/log")"
 
 printf '\n%s s\n%s passed, %s failed\n' "$SECONDS" "$passed" "$failed"
