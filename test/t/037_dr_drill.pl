@@ -22,7 +22,7 @@ use VqueueVisitors;
 
 my $docker = "$FindBin::RealBin/../../docker";
 my $drill = "$docker/deploy/dr-drill.sh";
-my $archive = PostgreSQL::Test::Utils::tempdir() . '/archive';
+my $archive = PostgreSQL::Test::Utils::tempdir() . '/the archive';
 my $small = "shared_buffers = 16MB\nmax_connections = 60\nlisten_addresses = ''\nfsync = off";
 
 mkdir $archive or die "$archive: $!";
@@ -133,7 +133,7 @@ is(found($main, 'warn'), 'synchronous_replication', 'and warns of the standby th
 
 # ---- archiving ----
 
-my ($wal) = glob "$archive/0*";
+my ($wal) = glob "'$archive'/0*";
 my $archive_it = sub { return IPC::Run::run([ "$docker/deploy/archive-wal.sh", $archive, @_ ], '>', \my $out, '2>', \my $err) };
 
 ok($archive_it->($wal, $wal =~ s/.*\///r), 'a file that is archived already is no failure');
@@ -197,7 +197,7 @@ foreach my $refused (
 ok(!-e "$dir/x", 'and nothing is left of that');
 
 my $program = VqueueNode::Storm::program();
-($status, $figures, $said) = run_drill('--target', "$dir/drill", '--seconds', 1,
+($status, $figures, $said) = run_drill('--target', "$dir/a drill", '--seconds', 1,
 	'--verify', "$program --storm --seconds 2 --clients 6 --queues 2 --prefix drill");
 is($status, 0, 'a drill in the middle of a crowd, and a storm on what it restored') or diag($said);
 is($figures->{verdict}, 'right', 'all is right there');
@@ -205,8 +205,8 @@ cmp_ok($figures->{recovery_time_seconds}, '>', 0, "it takes $figures->{recovery_
 cmp_ok($figures->{recovery_point_seconds}, '>=', 0, "and loses the last $figures->{recovery_point_seconds} s");
 cmp_ok($figures->{transactions_lost}, '>=', 0, "which are $figures->{transactions_lost} transactions");
 cmp_ok($figures->{live_sessions}, '>', 20, 'many are there');
-ok(!-e "$dir/drill", 'the copy is gone');
-ok(!(grep { !/\/00000001[0-9A-F]{16}(\.[0-9A-F]{8}\.backup)?$/ } glob "$archive/*"), 'nothing but production has archived');
+ok(!-e "$dir/a drill", 'the copy is gone');
+ok(!(grep { !/\/00000001[0-9A-F]{16}(\.[0-9A-F]{8}\.backup)?$/ } glob "'$archive'/*"), 'nothing but production has archived');
 is($crowd->errors, '', 'no visitor of production had an error');
 releases_go_on($main, 'after the drills', qw(paced tight));
 
