@@ -110,7 +110,6 @@ foreach my $target (split /^(?=FROM )/m, $text{Dockerfile})
 }
 foreach my $from ($text{Dockerfile} =~ /^COPY (?!\.)(\S+) /mg, map { "docker/$_" } $text{'compose.yaml'} =~ /- \.\/(\S+?):/g)
 {
-	next if $from =~ /pgbouncer\.ini/ && !-e "$docker/pgbouncer";
 	ok(-e "$source/$from", "$from is there");
 }
 my %services = map { $_ => 1 } $text{'compose.yaml'} =~ /^services:\n(.*?)^\S/ms ? $1 =~ /^  (\w+):$/mg : ();
@@ -166,7 +165,7 @@ is((stat "$dir/secrets")[2] & 07777, 0700, 'nobody else may enter the folder');
 
 # ---- entrypoint.sh ----
 
-my %port = map { $_ => PostgreSQL::Test::Cluster::get_free_port() } qw(primary replica nginx);
+my %port = map { $_ => PostgreSQL::Test::Cluster::get_free_port() } qw(primary replica nginx pgbouncer);
 my %running;
 
 # Starts a container's server, with data and settings of its own; what a container has
@@ -299,6 +298,26 @@ like(answer('exporter', q{SELECT count(*) > 0 FROM vqueue.metrics}), qr/^t$/, 't
 like((ask_as('app', 'SELECT 1', PGPASSWORD => 'wrong'))[1], qr/password authentication failed/, 'a wrong password is refused');
 like((ask_as('app', 'SELECT 1', PGSSLMODE => 'disable'))[1], qr/no encryption/, 'and a connection in the clear');
 like(slurp_file("$dir/userlist/userlist.txt"), qr/^"app" "SCRAM-SHA-256\$[^"]+"$/, 'PgBouncer learns the role');
+
+SKIP:
+{
+	skip 'PgBouncer is not installed', 2 unless is_there('pgbouncer');
+	local $ENV{PATH} = "$ENV{PATH}:/usr/sbin";
+	my $ini = $text{'pgbouncer/pgbouncer.ini'};
+
+	# its true addresses, and what docker/README.md says of TLS
+	$ini =~ s/host=postgres port=5432/host=127.0.0.1 port=$port{primary}/ or die;
+	$ini =~ s/listen_addr = \*/listen_addr = 127.0.0.1/ or die;
+	$ini =~ s/listen_port = 6432/listen_port = $port{pgbouncer}/ or die;
+	$ini =~ s/\/etc\/pgbouncer\/userlist.txt/$dir\/userlist\/userlist.txt/ or die;
+	write_file("$dir/pgbouncer.ini", "$ini\nserver_tls_sslmode = require\n");
+	my $pooler = IPC::Run::start([ 'pgbouncer', "$dir/pgbouncer.ini" ], '<', \undef, '>', "$PostgreSQL::Test::Utils::log_path/038_pgbouncer.log", '2>&1');
+
+	ok(wait_until(sub { (ask_as('app', 'SELECT 1', port => $port{pgbouncer}, PGSSLMODE => 'disable'))[0] == 0 }), 'the role comes in through PgBouncer');
+	like(answer('app', q{SELECT status FROM vqueue.join('onsale')}, port => $port{pgbouncer}, PGSSLMODE => 'disable'), qr/^(?:serving|waiting)$/, 'and joins');
+	$pooler->signal('TERM');
+	$pooler->finish;
+}
 
 # ---- replica ----
 
