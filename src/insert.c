@@ -22,6 +22,7 @@
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "compat.h"
 #include "executor/tuptable.h"
 #include "insert.h"
 #include "miscadmin.h"
@@ -123,6 +124,13 @@ typedef struct Rival
 	uint32		token;			/* of an insertion that is not certain yet, or 0 */
 } Rival;
 
+static void
+live_keys(const VqRow *row, AttrNumber queue_id, AttrNumber user_id, ScanKeyData *keys)
+{
+	ScanKeyInit(&keys[0], queue_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&row->queue_id));
+	ScanKeyInit(&keys[1], user_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&row->user_id));
+}
+
 /* Whether the user has a live session, or there is a rival. */
 static bool
 has_live_session(Relation rel, const VqRow *row, Rival *rival)
@@ -133,8 +141,7 @@ has_live_session(Relation rel, const VqRow *row, Rival *rival)
 	bool		found;
 
 	InitDirtySnapshot(dirty);
-	ScanKeyInit(&keys[0], Anum_sessions_queue_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&row->queue_id));
-	ScanKeyInit(&keys[1], Anum_sessions_user_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&row->user_id));
+	live_keys(row, Anum_sessions_queue_id, Anum_sessions_user_id, keys);
 	scan = systable_beginscan(rel, vq_relation(VQ_SESSIONS_LIVE), true, &dirty, 2, keys);
 	found = systable_getnext(scan) != NULL;
 	rival->xid = !found ? InvalidTransactionId : TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
@@ -415,23 +422,56 @@ is_worth_subtransaction(int n)
 	return n >= FEW && !MyProc->subxidStatus.overflowed && MyProc->subxidStatus.count < MANY_SUBTRANSACTIONS;
 }
 
+/*
+ * Leave out those whose users have a live session, zeroing their tickets; returns
+ * how many are left in wanted.  Before anything is written, as who wants to write for
+ * one of the users would have to wait for us.
+ */
+static int
+find_newcomers(Book *book, VqRow *rows, int n, VqRow **wanted)
+{
+	TupleTableSlot *slot = table_slot_create(book->table, NULL);
+	int			n_wanted = 0;
+	SnapshotData dirty;
+	IndexScanDesc scan;
+
+	InitDirtySnapshot(dirty);
+	scan = vq_index_beginscan(book->table, book->live, &dirty, 2);
+	for (int i = 0; i < n; i++)
+	{
+		ScanKeyData keys[2];
+
+		CHECK_FOR_INTERRUPTS();
+		live_keys(&rows[i], 1, 2, keys);	/* of the index's columns */
+		index_rescan(scan, keys, 2, NULL, 0);
+		if (index_getnext_slot(scan, ForwardScanDirection, slot))
+		{
+			/* No buffer stays pinned while somebody is waited for. */
+			ExecClearTuple(slot);
+			index_rescan(scan, keys, 2, NULL, 0);
+			if (!await_no_session(book->table, &rows[i]))
+			{
+				rows[i].ticket = 0;
+				continue;
+			}
+		}
+		wanted[n_wanted++] = &rows[i];
+	}
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	return n_wanted;
+}
+
 void
 vq_insert_sessions(VqQueue *queue, VqRow *rows, int n)
 {
 	VqRow	  **wanted = MemoryContextAllocHuge(CurrentMemoryContext, n * sizeof(VqRow *));
-	int			n_wanted = 0;
+	int			n_wanted;
 	bool		together;
 	Book		book;
 
 	open_book(&book);
-	for (int i = 0; i < n; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (await_no_session(book.table, &rows[i]))
-			wanted[n_wanted++] = &rows[i];
-		else
-			rows[i].ticket = 0;
-	}
+	n_wanted = find_newcomers(&book, rows, n, wanted);
 	together = is_worth_subtransaction(n_wanted) && insert_together(&book, wanted, n_wanted);
 	for (int i = 0; i < n_wanted; i++)
 	{
