@@ -248,11 +248,11 @@ insert_key(Relation rel, Relation index, IndexUniqueCheck check, Datum first, Da
 	return index_insert(index, values, nulls, &place, rel, check, false, NULL);
 }
 
-/* False if the user got a live session meanwhile. */
+/* False, or an error, as the check says, if the user got a live session meanwhile. */
 static bool
-insert_live_key(Book *book, const VqRow *row)
+insert_live_key(Book *book, const VqRow *row, IndexUniqueCheck check)
 {
-	return insert_key(book->table, book->live, UNIQUE_CHECK_PARTIAL,
+	return insert_key(book->table, book->live, check,
 					  UUIDPGetDatum(&row->queue_id), UUIDPGetDatum(&row->user_id), &row->tid);
 }
 
@@ -274,28 +274,36 @@ insert_speculatively(Book *book, TupleTableSlot *slot, VqRow *row)
 	table_tuple_insert_speculative(book->table, slot, GetCurrentCommandId(true), 0, NULL, token);
 	row->tid = slot->tts_tid;
 	insert_other_keys(book, row);
-	alone = insert_live_key(book, row);
+	alone = insert_live_key(book, row, UNIQUE_CHECK_PARTIAL);
 	table_tuple_complete_speculative(book->table, slot, token, alone);
 	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
 	return alone;
 }
 
+/* Insert the row of a user who can have no session: there is nothing to take back. */
+static void
+insert_plainly(Book *book, TupleTableSlot *slot, VqRow *row)
+{
+	table_tuple_insert(book->table, slot, GetCurrentCommandId(true), 0, NULL);
+	row->tid = slot->tts_tid;
+	insert_other_keys(book, row);
+	(void) insert_live_key(book, row, UNIQUE_CHECK_YES);
+}
+
 static bool
 insert_one(VqQueue *queue, Book *book, VqRow *row, bool new_user, Datum user_name, Datum user_email)
 {
-	TupleTableSlot *slot = NULL;
 	bool		written = false;
 
 	while (!written && (new_user || await_no_session(book->table, row)))
 	{
-		new_user = false;
-		if (slot != NULL)
-			ExecDropSingleTupleTableSlot(slot);
-		slot = slot_of(book->table, row, user_name, user_email);
-		written = insert_speculatively(book, slot, row);
-	}
-	if (slot != NULL)
+		TupleTableSlot *slot = slot_of(book->table, row, user_name, user_email);
+
+		written = new_user || insert_speculatively(book, slot, row);
+		if (new_user)
+			insert_plainly(book, slot, row);
 		ExecDropSingleTupleTableSlot(slot);
+	}
 	if (written)
 	{
 		(void) vq_note_add(queue, row, vq_row_kind(row), 0, false);
@@ -346,7 +354,7 @@ insert_batch(Book *book, VqRow **rows, int n, TupleTableSlot **slots)
 	for (int i = 0; i < n; i++)
 		rows[i]->tid = slots[i]->tts_tid;
 	for (int i = 0; i < n; i++)
-		if (!insert_live_key(book, rows[i]))
+		if (!insert_live_key(book, rows[i], UNIQUE_CHECK_PARTIAL))
 			return false;
 	for (int i = 0; i < n; i++)
 		insert_other_keys(book, rows[i]);
