@@ -123,16 +123,22 @@ refuse_full(const Target *target)
 
 /* ---- one user ---- */
 
-/* Issue a ticket for a new row; false when out of memory. */
-static bool
-prepare_row(const Target *target, const pg_uuid_t *user_id, VqRow *row)
+static void
+begin_row(const Target *target, const pg_uuid_t *user_id, VqRow *row)
 {
 	row->queue_id = target->id;
 	row->user_id = *user_id;
 	row->lane = target->lane;
-	if (!vq_issue_ticket(target->queue, admits(target), row))
+}
+
+/* Issue tickets for new rows; false when out of memory. */
+static bool
+prepare_rows(const Target *target, VqRow *rows, int n)
+{
+	if (!vq_issue_tickets(target->queue, admits(target), rows, n))
 		return false;
-	vq_seal_id(&row->id, row->joined_at, &target->id, row->ticket);
+	for (int i = 0; i < n; i++)
+		vq_seal_id(&rows[i].id, rows[i].joined_at, &target->id, rows[i].ticket);
 	return true;
 }
 
@@ -196,7 +202,8 @@ join_user(const Target *target, const pg_uuid_t *user_id, bool new_user, Datum u
 				refuse_full(target);
 			refuse_state(target);
 		}
-		if (!prepare_row(target, user_id, row))
+		begin_row(target, user_id, row);
+		if (!prepare_rows(target, row, 1))
 		{
 			if (vq_fetch_live(&target->id, user_id, NULL, row))
 				return;
@@ -395,15 +402,13 @@ join_users(const Target *target, const Datum *users, VqRow *rows, int n)
 		refuse_full(target);
 	}
 	for (int i = 0; i < n; i++)
+		begin_row(target, DatumGetUUIDP(users[i]), &rows[i]);
+	if (!prepare_rows(target, rows, n))
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (!prepare_row(target, DatumGetUUIDP(users[i]), &rows[i]))
-		{
-			vq_drop_unconfirmed(mark);
-			if (all_have_sessions(target, users, rows, n))
-				return;
-			vq_out_of_memory();
-		}
+		vq_drop_unconfirmed(mark);
+		if (all_have_sessions(target, users, rows, n))
+			return;
+		vq_out_of_memory();
 	}
 	write_rows(target, rows, n);
 	vq_drop_unconfirmed(mark);

@@ -125,7 +125,7 @@ give_ticket(HeapTuple tuple, TupleDesc desc)
 		return tuple;
 	row.queue_id = *DatumGetUUIDP(queue_id);
 	row.lane = lane;
-	if (!vq_issue_ticket(queue, false, &row))
+	if (!vq_issue_tickets(queue, false, &row, 1))
 		vq_out_of_memory();
 	values[0] = Int64GetDatum(row.ticket);
 	nulls[0] = false;
