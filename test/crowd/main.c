@@ -95,6 +95,8 @@ usage(void)
 		 "  --no-settings       do not change settings\n"
 		 "  --sick              with one more queue, in which every release fails\n"
 		 "  --ledger FILE       append a line for each change that was acknowledged\n"
+		 "  --direct CONNINFO   the server itself, for who listens and observes, where clients\n"
+		 "                      go through a pooler\n"
 		 "\n"
 		 "VQ_SEED sets the seed of what is random (1995 for a trace, or else any).");
 }
@@ -120,6 +122,7 @@ read_options(int argc, char **argv)
 		{"no-settings", no_argument, NULL, 'N'},
 		{"sick", no_argument, NULL, 'K'},
 		{"ledger", required_argument, NULL, 'l'},
+		{"direct", required_argument, NULL, 'D'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0}
 	};
@@ -186,6 +189,9 @@ read_options(int argc, char **argv)
 				break;
 			case 'l':
 				options.of_storm.ledger = optarg;
+				break;
+			case 'D':
+				options.of_storm.direct = optarg;
 				break;
 			case 'h':
 				usage();

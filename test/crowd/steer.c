@@ -106,7 +106,7 @@ steer_open(Storm *storm)
 	steer->random = random_start(storm->options->seed * 1000 + 999);
 	steer->changed_queue = -1;
 	steer->clock.queue = -1;
-	steer->link = link_open(storm->name, &owner);
+	steer->link = link_open(NULL, storm->name, &owner);
 	return steer;
 }
 

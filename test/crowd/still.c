@@ -32,13 +32,13 @@ still_nap(void)
 static bool
 connect_still(Still *still)
 {
-	static const char *const keywords[] = {"application_name", NULL};
-	static const char *const values[] = {"crowd observer", NULL};
+	static const char *const keywords[] = {"dbname", "application_name", NULL};
+	const char *const values[] = {still->storm->options->direct, "crowd observer", NULL};
 
 	if (still->conn != NULL && PQstatus(still->conn) == CONNECTION_OK)
 		return true;
 	PQfinish(still->conn);
-	still->conn = PQconnectdbParams(keywords, values, 0);
+	still->conn = PQconnectdbParams(keywords, values, 1);
 	PQsetNoticeProcessor(still->conn, ignore_notice, NULL);
 	return PQstatus(still->conn) == CONNECTION_OK;
 }
@@ -319,11 +319,14 @@ still_await_clients(Still *still)
 {
 	int64_t		give_up_at = steady_time() + PATIENCE;
 	const char *name = still->storm->name;
+	/* A pooler keeps its connections, and ends those in the middle of something. */
+	const char *sql = still->storm->options->direct == NULL ?
+		"SELECT count(*) FROM pg_stat_activity WHERE application_name = $1" :
+		"SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND state <> 'idle'";
 
 	for (;;)
 	{
-		PGresult   *result = still_ask(still, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1",
-								 1, &name);
+		PGresult   *result = still_ask(still, sql, 1, &name);
 		bool		gone = number_field(result, 0, 0, 0) == 0;
 
 		PQclear(result);
