@@ -554,6 +554,11 @@ CREATE FUNCTION vqueue._position(queue_id uuid, ticket bigint) RETURNS bigint
 COMMENT ON FUNCTION vqueue._position(uuid, bigint) IS
     'internal: position of a ticket, for the view sessions';
 
+CREATE FUNCTION vqueue._audit(action text, queue_id uuid, object text, after jsonb) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_audit';
+COMMENT ON FUNCTION vqueue._audit(text, uuid, text, jsonb) IS
+    'internal: logs what a SQL function did for the current tenant: purge, schedule, unschedule or import_sessions';
+
 CREATE FUNCTION vqueue._refuse(message text, detail text, hint text,
                                code text = 'invalid_parameter_value') RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -1243,6 +1248,8 @@ BEGIN
             behind := last;
         END LOOP;
     END LOOP;
+    PERFORM vqueue._audit('purge', wanted, NULL,
+                          jsonb_strip_nulls(jsonb_build_object('older_than', older_than, 'max_rows', max_rows, 'purged', purged)));
     RETURN purged;
 END
 $$;
@@ -2497,6 +2504,8 @@ BEGIN
     PERFORM vqueue._import_notes();
     IF NOT dry_run THEN
         PERFORM vqueue._import_write();
+        PERFORM vqueue._audit('import_sessions', NULL, schema,
+                              (SELECT jsonb_object_agg(r."table", r.count) FROM pg_temp.vqueue_import_report r WHERE r.action = 'import'));
     END IF;
     RETURN QUERY SELECT r."table", r.action, r.what, r.count, r.example, coalesce(r.detail, vqueue._import_detail(r.what))
                    FROM pg_temp.vqueue_import_report r
@@ -2567,6 +2576,8 @@ BEGIN
         PERFORM vqueue._refuse_cron(name, schedule, command);
     END IF;
     EXECUTE 'SELECT cron.schedule($1, $2, $3)' INTO job USING name, schedule, command;
+    PERFORM vqueue._audit('schedule', (SELECT q.id FROM vqueue.queues q WHERE q.id = id), job::text,
+                          jsonb_build_object('kind', kind, 'schedule', schedule, 'command', command));
     RETURN job;
 END
 $$;
@@ -2711,6 +2722,7 @@ BEGIN
         RETURN false;
     END IF;
     EXECUTE 'SELECT cron.unschedule($1)' INTO done USING job;
+    PERFORM vqueue._audit('unschedule', NULL, job::text, NULL);
     RETURN done;
 END
 $$;
@@ -2736,6 +2748,164 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vqueue._unschedule_queue(uuid) IS 'internal: takes the jobs of a queue away that is being dropped, as far as the caller may';
+
+/* ------------------------------------------------------------------ audit */
+
+/*
+ * Who did what, and when.  Changes of settings are logged by triggers, whoever
+ * makes them and how; what an operator does to sessions by the function that does
+ * it.  Entries are written as the owner, so nobody needs a right on the table, and
+ * nobody but the owner can change them.  Ids are uuids, so that entries of two
+ * servers, or of a dump, can come together.
+ */
+CREATE TABLE vqueue.audit_log (
+    id          uuid PRIMARY KEY DEFAULT vqueue._uuidv7(),
+    at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    tenant_id   uuid,
+    queue_id    uuid,
+    queue       text,
+    actor       text NOT NULL,
+    role        text NOT NULL,
+    application text DEFAULT current_setting('application_name'),
+    client      inet DEFAULT inet_client_addr(),
+    action      text NOT NULL,
+    object      text,
+    before      jsonb,
+    after       jsonb,
+    reason      text
+);
+CREATE INDEX audit_log_at_key ON vqueue.audit_log (at);
+CREATE INDEX audit_log_tenant_key ON vqueue.audit_log (tenant_id, at);
+COMMENT ON TABLE vqueue.audit_log IS
+    'what operators did, one row an action, written in its transaction; nobody but the owner can change or delete it';
+COMMENT ON COLUMN vqueue.audit_log.tenant_id IS 'whose queues it was about; null if it was about all';
+COMMENT ON COLUMN vqueue.audit_log.queue IS 'name of the queue, then';
+COMMENT ON COLUMN vqueue.audit_log.actor IS 'who had logged in, or vqueue worker where the clock moved a queue';
+COMMENT ON COLUMN vqueue.audit_log.role IS 'the role that it had set, otherwise the same';
+COMMENT ON COLUMN vqueue.audit_log.object IS 'what it was done to: a session, a key, a user, a tenant';
+COMMENT ON COLUMN vqueue.audit_log.before IS 'how it was, as far as it was changed';
+COMMENT ON COLUMN vqueue.audit_log.after IS 'how it is, as far as it was changed';
+COMMENT ON COLUMN vqueue.audit_log.reason IS 'the reason that the operator gave';
+SELECT pg_catalog.pg_extension_config_dump('vqueue.audit_log', '');
+
+CREATE FUNCTION vqueue._audit_guard() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT pg_has_role((SELECT c.relowner FROM pg_class c WHERE c.oid = TG_RELID), 'USAGE') THEN
+        /* Not by _refuse, which who is refused may not call. */
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'the audit log is written by vqueue alone',
+            DETAIL = 'Only the owner of the table may change what is in it.',
+            HINT = 'Actions are logged by themselves; old entries go by vqueue.audit_retention.';
+    END IF;
+    IF TG_OP = 'INSERT' THEN
+        RETURN CASE WHEN NOT EXISTS (SELECT FROM vqueue.audit_log a WHERE a.id = NEW.id) THEN NEW END;
+    END IF;
+    RETURN CASE TG_OP WHEN 'UPDATE' THEN NEW ELSE OLD END;
+END
+$$;
+COMMENT ON FUNCTION vqueue._audit_guard() IS
+    'internal: lets nobody but the owner change the audit log, whatever was granted; a restored entry that is there already is left alone';
+CREATE TRIGGER audit_before BEFORE INSERT OR UPDATE OR DELETE ON vqueue.audit_log
+    FOR EACH ROW EXECUTE FUNCTION vqueue._audit_guard();
+CREATE TRIGGER audit_truncate BEFORE TRUNCATE ON vqueue.audit_log
+    FOR EACH STATEMENT EXECUTE FUNCTION vqueue._audit_guard();
+ALTER TABLE vqueue.audit_log ENABLE ALWAYS TRIGGER audit_before;
+ALTER TABLE vqueue.audit_log ENABLE ALWAYS TRIGGER audit_truncate;
+
+CREATE FUNCTION vqueue._audit_name("table" text, op text, old jsonb, new jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE
+        WHEN op = 'TRUNCATE' THEN 'truncate'
+        WHEN "table" = 'queues' AND op = 'UPDATE' AND old -> 'state' <> new -> 'state'
+        THEN CASE new ->> 'state' WHEN 'paused' THEN 'pause' WHEN 'draining' THEN 'drain' WHEN 'closed' THEN 'close' ELSE 'open' END
+        WHEN "table" = 'draws' AND op = 'INSERT' THEN 'prepare_draw'
+        WHEN "table" = 'draws' AND op = 'UPDATE' AND old -> 'drawn_at' <> new -> 'drawn_at' THEN 'hold_draw'
+        WHEN "table" = 'draws' AND op = 'UPDATE' AND old -> 'beacon' <> new -> 'beacon' THEN 'set_draw_beacon'
+        WHEN "table" = 'pass_keys' AND op = 'INSERT' THEN 'rotate_key'
+        ELSE CASE op WHEN 'INSERT' THEN 'create' WHEN 'UPDATE' THEN 'alter' ELSE 'drop' END || '_'
+             || CASE "table" WHEN 'pass_keys' THEN 'key' ELSE rtrim("table", 's') END
+    END
+$$;
+COMMENT ON FUNCTION vqueue._audit_name(text, text, jsonb, jsonb) IS 'internal: what a change of a row is called in the audit log';
+
+/* What nobody may read, what is too much, and what says nothing. */
+CREATE FUNCTION vqueue._audit_visible(this jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT this - '{secret,value,seed,tickets,version,updated_at,is_active}'::text[] $$;
+COMMENT ON FUNCTION vqueue._audit_visible(jsonb) IS 'internal: a row without what is not to be in the audit log';
+
+CREATE FUNCTION vqueue._audit_change("table" text, op text, old jsonb, new jsonb, actor text, role text) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    this jsonb := coalesce(new, old);
+    was jsonb := vqueue._audit_visible(old);
+    now_is jsonb := vqueue._audit_visible(new);
+    q vqueue.queues;
+    whose uuid[];
+BEGIN
+    IF op = 'UPDATE' THEN
+        SELECT jsonb_object_agg(c.key, c.value), jsonb_object_agg(c.key, now_is -> c.key) INTO was, now_is
+          FROM jsonb_each(was) AS c WHERE now_is -> c.key <> c.value;
+        IF was IS NULL AND "table" NOT IN ('pass_keys', 'secrets') THEN
+            RETURN;
+        END IF;
+    END IF;
+    SELECT * INTO q FROM vqueue.queues t
+     WHERE t.id = (this ->> CASE "table" WHEN 'queues' THEN 'id' ELSE 'queue_id' END)::uuid;
+    IF "table" = 'draws' AND q.id IS NULL THEN
+        RETURN;    /* it goes with its queue */
+    END IF;
+    IF "table" = 'queues' THEN
+        q.id := this ->> 'id';
+        q.name := this ->> 'name';
+    END IF;
+    whose := CASE WHEN "table" = 'tenants' THEN ARRAY[(this ->> 'id')::uuid]
+                  WHEN this ? 'tenant_id' THEN ARRAY[(old ->> 'tenant_id')::uuid, (new ->> 'tenant_id')::uuid]
+                  ELSE ARRAY[q.tenant_id] END;
+    INSERT INTO vqueue.audit_log (tenant_id, queue_id, queue, actor, role, action, object, before, after)
+    SELECT DISTINCT t.id, q.id, q.name, actor, role, vqueue._audit_name("table", op, old, new),
+           CASE WHEN op = 'TRUNCATE' THEN "table" WHEN "table" IN ('tenants', 'secrets') THEN this ->> 'name'
+                WHEN "table" NOT IN ('queues', 'draws') THEN this ->> 'id' END, was, now_is
+      FROM unnest(whose) AS t (id)
+     WHERE t.id IS NOT NULL OR coalesce(whose[1], whose[2]) IS NULL;
+END
+$$;
+COMMENT ON FUNCTION vqueue._audit_change(text, text, jsonb, jsonb, text, text) IS
+    'internal: logs a change of a row, of which the old and the new one are given, as done by an actor in a role';
+
+CREATE FUNCTION vqueue._audit_changed() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'vqueue_audit_change';
+COMMENT ON FUNCTION vqueue._audit_changed() IS 'internal: has a change of a row, or a TRUNCATE, logged, unless it comes by replication';
+
+CREATE TRIGGER queue_audit AFTER INSERT OR UPDATE OR DELETE ON vqueue.queues
+    FOR EACH ROW EXECUTE FUNCTION vqueue._audit_changed();
+CREATE TRIGGER queue_audit_truncate AFTER TRUNCATE ON vqueue.queues
+    FOR EACH STATEMENT EXECUTE FUNCTION vqueue._audit_changed();
+CREATE TRIGGER session_audit_truncate AFTER TRUNCATE ON vqueue.user_sessions
+    FOR EACH STATEMENT EXECUTE FUNCTION vqueue._audit_changed();
+CREATE TRIGGER tenant_audit AFTER INSERT OR UPDATE OR DELETE ON vqueue.tenants
+    FOR EACH ROW EXECUTE FUNCTION vqueue._audit_changed();
+CREATE TRIGGER draw_audit AFTER INSERT OR UPDATE OR DELETE ON vqueue.draws
+    FOR EACH ROW EXECUTE FUNCTION vqueue._audit_changed();
+CREATE TRIGGER pass_key_audit AFTER INSERT OR UPDATE OR DELETE ON vqueue.pass_keys
+    FOR EACH ROW EXECUTE FUNCTION vqueue._audit_changed();
+CREATE TRIGGER secret_audit AFTER INSERT OR UPDATE OR DELETE ON vqueue.secrets
+    FOR EACH ROW EXECUTE FUNCTION vqueue._audit_changed();
+ALTER TABLE vqueue.queues ENABLE ALWAYS TRIGGER queue_audit;
+ALTER TABLE vqueue.queues ENABLE ALWAYS TRIGGER queue_audit_truncate;
+ALTER TABLE vqueue.user_sessions ENABLE ALWAYS TRIGGER session_audit_truncate;
+ALTER TABLE vqueue.tenants ENABLE ALWAYS TRIGGER tenant_audit;
+ALTER TABLE vqueue.draws ENABLE ALWAYS TRIGGER draw_audit;
+ALTER TABLE vqueue.pass_keys ENABLE ALWAYS TRIGGER pass_key_audit;
+ALTER TABLE vqueue.secrets ENABLE ALWAYS TRIGGER secret_audit;
+
+CREATE VIEW vqueue.audit AS
+    SELECT a.* FROM vqueue.audit_log a WHERE a.tenant_id = vqueue._tenant();
+COMMENT ON VIEW vqueue.audit IS 'audit_log of the current tenant';
 
 /* Memory begins empty; the launcher starts a worker here once this transaction has committed. */
 CREATE FUNCTION vqueue._extension_created() RETURNS void

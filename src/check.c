@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "audit.h"
 #include "check.h"
 #include "draws.h"
 #include "due.h"
@@ -521,6 +522,7 @@ vqueue_rebuild(PG_FUNCTION_ARGS)
 	int			n;
 	int64		sessions = 0;
 	VqQueue   **queues;
+	VqAction	action = {"rebuild"};
 
 	PreventCommandDuringRecovery("vqueue.rebuild()");
 	if (vq_has_pending())
@@ -529,6 +531,7 @@ vqueue_rebuild(PG_FUNCTION_ARGS)
 				 errmsg("cannot rebuild in a transaction that has changed queues or sessions"),
 				 errdetail("Its own changes are not committed yet."),
 				 errhint("Commit first.")));
+	PreventCommandIfReadOnly("vqueue.rebuild()");
 	vq_demand_rebuild();
 	queues = vq_list_queues(vq_database(), &n);
 	for (int i = 0; i < n; i++)
@@ -537,5 +540,7 @@ vqueue_rebuild(PG_FUNCTION_ARGS)
 		sessions += vq_standing(queues[i]) + queues[i]->line.count[VQ_INSIDE];
 		LWLockRelease(&queues[i]->lock);
 	}
+	action.after = psprintf("{\"sessions\": " INT64_FORMAT "}", sessions);
+	vq_audit(&action);
 	PG_RETURN_INT64(sessions);
 }

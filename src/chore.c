@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "audit.h"
 #include "chore.h"
 #include "miscadmin.h"
 #include "purge.h"
@@ -28,6 +29,7 @@ typedef enum Kind
 	PURGE,						/* sessions of a queue */
 	TRIM_EVENTS,
 	TRIM_STATS,
+	TRIM_AUDIT,
 	COUNT
 } Kind;
 
@@ -35,6 +37,7 @@ static const char *const failures_of[] = {
 	"sessions could not be deleted",
 	"old events could not be deleted",
 	"old statistics could not be deleted",
+	"old entries of the audit log could not be deleted",
 	"statistics could not be written"
 };
 
@@ -169,6 +172,8 @@ do_step(VqDatabase *db, Chore *chore)
 			return vq_trim_events();
 		case TRIM_STATS:
 			return vq_trim_stats();
+		case TRIM_AUDIT:
+			return vq_trim_audit();
 		default:
 			return vq_count_step(db);
 	}

@@ -308,6 +308,21 @@ static const struct
 		" OR n.signs_from " EQ " k.signs_from AND n.id OPERATOR(pg_catalog.>) k.id))",
 		2, {UUIDOID, TIMESTAMPTZOID}
 	},
+	[VQ_AUDIT_ACTION] = {
+		"INSERT INTO vqueue.audit_log (tenant_id, queue_id, queue, actor, role, action, object, before, after, reason)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8::pg_catalog.jsonb, $9::pg_catalog.jsonb, $10)",
+		10, {UUIDOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}
+	},
+	[VQ_AUDIT_CHANGE] = {
+		"SELECT vqueue._audit_change($1, $2, $3::pg_catalog.jsonb, $4::pg_catalog.jsonb, $5, $6)",
+		6, {TEXTOID, TEXTOID, JSONOID, JSONOID, TEXTOID, TEXTOID}
+	},
+	[VQ_TRIM_AUDIT] = {
+		"DELETE FROM vqueue.audit_log AS a WHERE a.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"SELECT c.ctid FROM vqueue.audit_log AS c WHERE c.at OPERATOR(pg_catalog.<) $1"
+		" ORDER BY c.at LIMIT $2 FOR UPDATE SKIP LOCKED))",
+		2, {TIMESTAMPTZOID, INT4OID}
+	},
 	[VQ_READ_PAGE] = {
 		"SELECT s.queue_id, s.ticket FROM vqueue.user_sessions AS s"
 		" WHERE s.ctid OPERATOR(pg_catalog.>=) $1 AND s.ctid OPERATOR(pg_catalog.<) $2"

@@ -41,6 +41,7 @@ typedef enum VqRelation
 	VQ_PASS_KEYS,
 	VQ_PASS_KEYS_PKEY,
 	VQ_PASS_KEYS_TENANT,
+	VQ_AUDIT_LOG,
 	VQ_RELATIONS
 } VqRelation;
 
