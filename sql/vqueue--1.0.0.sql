@@ -35,10 +35,18 @@ CREATE TABLE vqueue.tenants (
     domain      text
                 CONSTRAINT tenants_domain_check CHECK (octet_length(domain) <= 253),
     created_at  timestamptz NOT NULL DEFAULT now(),
-    updated_at  timestamptz NOT NULL DEFAULT now()
+    updated_at  timestamptz NOT NULL DEFAULT now(),
+    max_queues  int
+                CONSTRAINT tenants_max_queues_check CHECK (max_queues BETWEEN 0 AND 1000000),
+    max_waiting_sessions int
+                CONSTRAINT tenants_max_waiting_sessions_check CHECK (max_waiting_sessions BETWEEN 0 AND 1000000000)
 );
 COMMENT ON TABLE vqueue.tenants IS
     'customers of this installation; each sees only its own queues. Setting vqueue.tenant names the current one';
+
+COMMENT ON COLUMN vqueue.tenants.max_queues IS 'no more queues than this can be made; null: any number';
+COMMENT ON COLUMN vqueue.tenants.max_waiting_sessions IS
+    'joins are refused where they would have to wait while so many wait in all queues of the tenant; null: any number';
 
 /* A fixed id, so that a dump restores onto the row that CREATE EXTENSION made. */
 INSERT INTO vqueue.tenants (id, name)
@@ -460,7 +468,7 @@ COMMENT ON FUNCTION vqueue.join(text, uuid, text, text, text) IS
     'joins a queue, by its name or id, and returns the place; the same user gets the same live session back. '
     'The session is serving at once where nobody waits and rate and cap allow, otherwise waiting. '
     'Errors: 42704 unknown queue; 55000 the queue is draining or closed; 53400 max_waiting reached; '
-    '22023 bad priority or over-long text; 22004 a null; 53200 vqueue.memory_limit reached';
+    '53000 the tenant has max_waiting_sessions; 22023 bad priority or over-long text; 22004 a null; 53200 vqueue.memory_limit reached';
 
 CREATE FUNCTION vqueue.join_many(queue text, user_ids uuid[], priority text = 'normal') RETURNS SETOF vqueue.place
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'vqueue_join_many';
@@ -749,6 +757,7 @@ BEGIN
     q.pass_lifetime := pass_lifetime;
     q.state := coalesce(state, CASE WHEN q.prequeue_at IS NOT NULL OR q.opens_at IS NOT NULL THEN 'closed' ELSE 'open' END);
     PERFORM vqueue._check_queue(q);
+    PERFORM vqueue._admit_queue(vqueue._tenant());
     INSERT INTO vqueue.queues (tenant_id, name, description, release_rate_per_minute, max_concurrent_users,
                                burst, max_waiting, method, lane_weights, waiting_timeout, serving_timeout,
                                claim_timeout, prequeue_at, opens_at, closes_at, state, session_retention, pass_lifetime)
@@ -772,7 +781,7 @@ COMMENT ON FUNCTION vqueue.create_queue(text, int, int, text, int, int, text, te
     'method fifo, random, passthrough or reject, lane_weights of vip, high, normal and low (1 to 100 each; null: strict), '
     'timeouts of at most a day (0: none), session_retention of at most 100 years (0: kept), '
     'pass_lifetime from a second to a day. State open unless given, or closed where it is to open by the clock. '
-    'Errors: 42710 name taken; 22023 out of range; 22004 a null; 53200 vqueue.memory_limit reached';
+    'Errors: 42710 name taken; 22023 out of range; 22004 a null; 53000 the tenant has max_queues; 53200 vqueue.memory_limit reached';
 
 CREATE FUNCTION vqueue.alter_queue(queue text, release_rate_per_minute int = NULL, max_concurrent_users int = NULL,
                                    description text = NULL, burst int = NULL, max_waiting int = NULL,
@@ -2749,6 +2758,72 @@ END
 $$;
 COMMENT ON FUNCTION vqueue._unschedule_queue(uuid) IS 'internal: takes the jobs of a queue away that is being dropped, as far as the caller may';
 
+/* ------------------------------------------------------ tenants' quotas */
+
+CREATE FUNCTION vqueue._admit_queue(tenant_id uuid) RETURNS void
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_admit_queue';
+COMMENT ON FUNCTION vqueue._admit_queue(uuid) IS
+    'internal: complains if a tenant has as many queues as it may have; where it has a quota, other makers of its queues wait until '
+    'the end of the transaction';
+
+CREATE FUNCTION vqueue.alter_tenant(tenant text, max_queues int = NULL, max_waiting_sessions int = NULL, name text = NULL,
+                                    domain text = NULL) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    t vqueue.tenants;
+BEGIN
+    IF tenant IS NULL THEN
+        PERFORM vqueue._refuse('tenant must not be null', 'There is nothing that a null could stand for here.',
+            'Give the name of a tenant.', 'null_value_not_allowed');
+    END IF;
+    PERFORM vqueue._check_number('max_queues', max_queues, -1, 1000000,
+        'The quota must be between 0 and 1000000 queues, or -1.', 'Use -1 for any number.');
+    PERFORM vqueue._check_number('max_waiting_sessions', max_waiting_sessions, -1, 1000000000,
+        'The quota must be between 0 and 1000000000 sessions, or -1.', 'Use -1 for any number.');
+    IF name IS NOT NULL AND vqueue._import_name(name) IS NOT NULL THEN
+        PERFORM vqueue._refuse('name is not fit for a tenant', 'It is empty, has more than 200 bytes, or control characters.',
+            'Give a name of 1 to 200 bytes.');
+    END IF;
+    IF octet_length(domain) > 253 THEN
+        PERFORM vqueue._refuse('domain is too long', format('It has %s bytes, the limit is 253.', octet_length(domain)), 'Shorten it.');
+    END IF;
+    SELECT * INTO t FROM vqueue.tenants AS x WHERE x.name = tenant FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        PERFORM vqueue._refuse(format('tenant "%s" does not exist', tenant), 'There is no such row in vqueue.tenants.',
+            'Names are case-sensitive.', 'undefined_object');
+    END IF;
+    IF EXISTS (SELECT FROM vqueue.tenants x WHERE x.name = name AND x.id <> t.id) THEN
+        PERFORM vqueue._refuse(format('tenant "%s" already exists', name), 'A tenant''s name is unique.',
+            'Choose another name.', 'duplicate_object');
+    END IF;
+    UPDATE vqueue.tenants x
+       SET max_queues = nullif(coalesce(max_queues, t.max_queues), -1),
+           max_waiting_sessions = nullif(coalesce(max_waiting_sessions, t.max_waiting_sessions), -1),
+           name = coalesce(name, t.name),
+           domain = coalesce(domain, t.domain),
+           updated_at = now()
+     WHERE x.id = t.id;
+END
+$$;
+COMMENT ON FUNCTION vqueue.alter_tenant(text, int, int, text, text) IS
+    'changes quotas, name or domain of a tenant, for whoever may update vqueue.tenants; null leaves one as it is. max_queues in queues '
+    '(0 to 1000000), max_waiting_sessions in sessions of all its queues together (0 to 1000000000), -1 for any number. A quota below what there is '
+    'takes nothing away: nothing is added until there is less. Errors: 42704 unknown tenant; 42710 name taken; 22023 out of range; 22004 a null';
+
+CREATE VIEW vqueue.usage AS
+    SELECT t.name AS tenant, t.id, count(q.id) AS queues, t.max_queues, coalesce(sum(c.waiting), 0)::bigint AS waiting,
+           t.max_waiting_sessions
+      FROM vqueue.tenants t
+      LEFT JOIN vqueue.queues q ON q.tenant_id = t.id
+      LEFT JOIN vqueue._counters() c ON c.queue_id = q.id
+     WHERE CASE WHEN pg_has_role('pg_monitor', 'USAGE') THEN true ELSE t.id = vqueue._tenant() END
+     GROUP BY t.id
+     ORDER BY t.name;
+COMMENT ON VIEW vqueue.usage IS
+    'queues and waiting sessions of the current tenant, or for members of pg_monitor of all tenants, and its quotas (null: any number)';
+
 /* ------------------------------------------------------------------ audit */
 
 /*
@@ -2921,7 +2996,7 @@ REVOKE ALL ON TYPE vqueue.place FROM PUBLIC;
 
 /* The value of a key stays the extension's own. */
 GRANT USAGE ON SCHEMA vqueue TO pg_monitor;
-GRANT SELECT ON vqueue.metrics, vqueue._watched, vqueue.overview TO pg_monitor;
+GRANT SELECT ON vqueue.metrics, vqueue._watched, vqueue.overview, vqueue.usage TO pg_monitor;
 GRANT SELECT (name, made_at) ON vqueue.secrets TO pg_monitor;
 GRANT EXECUTE ON FUNCTION vqueue.health, vqueue.is_healthy, vqueue.preflight, vqueue.memory, vqueue._worker, vqueue._counters,
     vqueue._figures, vqueue._wait_bounds, vqueue._sample, vqueue._library_version, vqueue._replay_delay, vqueue._finding,

@@ -19,6 +19,7 @@
 #include "pending.h"
 #include "place.h"
 #include "queue.h"
+#include "quota.h"
 #include "reserve.h"
 #include "seal.h"
 #include "session.h"
@@ -36,6 +37,7 @@ typedef struct Target
 	VqQueue    *queue;
 	pg_uuid_t	id;
 	VqSettings	settings;
+	int64		quota;			/* of its tenant's waiting sessions */
 	VqKind		lane;
 } Target;
 
@@ -71,6 +73,7 @@ get_target(FunctionCallInfo fcinfo, const char *function, int lane_argno, Target
 	/* It may have been dropped while we waited for the lock. */
 	target->queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &target->id);
 	vq_settings_of(target->queue, &target->settings);
+	target->quota = vq_waiting_quota(&target->settings.tenant_id);
 }
 
 /* ---- refusals ---- */
@@ -121,19 +124,29 @@ refuse_full(const Target *target)
 			 errhint("Try again later, or have an operator raise max_waiting with vqueue.alter_queue().")));
 }
 
+static void
+refuse_ticket(const Target *target, VqIssue issue)
+{
+	if (issue == VQ_OVER_QUOTA)
+		vq_refuse_waiting(&target->settings.tenant_id, target->quota);
+	vq_out_of_memory();
+}
+
 /* ---- one user ---- */
 
-/* Issue a ticket for a new row; false when out of memory. */
-static bool
+/* Issue a ticket for a new row. */
+static VqIssue
 prepare_row(const Target *target, const pg_uuid_t *user_id, VqRow *row)
 {
+	VqIssue		issue;
+
 	row->queue_id = target->id;
 	row->user_id = *user_id;
 	row->lane = target->lane;
-	if (!vq_issue_ticket(target->queue, admits(target), row))
-		return false;
-	vq_seal_id(&row->id, row->joined_at, &target->id, row->ticket);
-	return true;
+	issue = vq_issue_ticket(target->queue, admits(target), target->quota, row);
+	if (issue == VQ_ISSUED)
+		vq_seal_id(&row->id, row->joined_at, &target->id, row->ticket);
+	return issue;
 }
 
 /* Write a row by SQL, for others may have a say in it. */
@@ -184,6 +197,7 @@ join_user(const Target *target, const pg_uuid_t *user_id, bool new_user, Datum u
 	{
 		bool		full = overfull(target, 1);
 		int			mark = vq_pending_mark();
+		VqIssue		issue;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!admits(target) || full)
@@ -196,11 +210,14 @@ join_user(const Target *target, const pg_uuid_t *user_id, bool new_user, Datum u
 				refuse_full(target);
 			refuse_state(target);
 		}
-		if (!prepare_row(target, user_id, row))
+		issue = prepare_row(target, user_id, row);
+		if (issue != VQ_ISSUED)
 		{
 			if (vq_fetch_live(&target->id, user_id, NULL, row))
 				return;
-			vq_out_of_memory();
+			if (issue == VQ_OVER_QUOTA && vq_await_live(&target->id, user_id))
+				continue;
+			refuse_ticket(target, issue);
 		}
 		if (write_row(target, row, new_user, user_name, user_email))
 			return;
@@ -368,10 +385,20 @@ count_newcomers(const Target *target, const Datum *users, int n)
 	return newcomers;
 }
 
+/* Where there may not be room for all at once: newcomers one by one, past those who have a session. */
+static void
+join_newcomers(const Target *target, const Datum *users, VqRow *rows, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!vq_fetch_live(&target->id, DatumGetUUIDP(users[i]), NULL, &rows[i]))
+			join_user(target, DatumGetUUIDP(users[i]), false, (Datum) 0, (Datum) 0, &rows[i]);
+}
+
 static void
 join_users(const Target *target, const Datum *users, VqRow *rows, int n)
 {
 	int			mark = vq_pending_mark();
+	VqIssue		issue;
 
 	if (!admits(target))
 	{
@@ -388,12 +415,15 @@ join_users(const Target *target, const Datum *users, VqRow *rows, int n)
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!prepare_row(target, DatumGetUUIDP(users[i]), &rows[i]))
+		issue = prepare_row(target, DatumGetUUIDP(users[i]), &rows[i]);
+		if (issue != VQ_ISSUED)
 		{
 			vq_drop_unconfirmed(mark);
-			if (all_have_sessions(target, users, rows, n))
-				return;
-			vq_out_of_memory();
+			if (issue == VQ_OVER_QUOTA)
+				join_newcomers(target, users, rows, n);
+			else if (!all_have_sessions(target, users, rows, n))
+				refuse_ticket(target, issue);
+			return;
 		}
 	}
 	insert_rows(target, rows, n);

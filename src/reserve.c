@@ -12,6 +12,7 @@
 #include "due.h"
 #include "miscadmin.h"
 #include "pending.h"
+#include "quota.h"
 #include "reserve.h"
 #include "standing.h"
 #include "statement.h"
@@ -155,8 +156,8 @@ vq_place_newcomer(VqQueue *queue, const pg_uuid_t *id, int lane)
 	return place_key;
 }
 
-bool
-vq_issue_ticket(VqQueue *queue, bool may_serve, VqRow *row)
+VqIssue
+vq_issue_ticket(VqQueue *queue, bool may_serve, int64 quota, VqRow *row)
 {
 	int64		ticket;
 	bool		served;
@@ -172,11 +173,16 @@ vq_issue_ticket(VqQueue *queue, bool may_serve, VqRow *row)
 		!(vq_trim(queue) > 0 && make_room(queue, row->lane, ticket, row->place_key)))
 	{
 		LWLockRelease(&queue->lock);
-		return false;
+		return VQ_NO_MEMORY;
 	}
-	queue->next_ticket++;
 	now = vq_now();
 	served = may_serve && serve_at_once(queue, now, &flags);
+	if (!served && !vq_count_in(queue, quota))
+	{
+		LWLockRelease(&queue->lock);
+		return VQ_OVER_QUOTA;
+	}
+	queue->next_ticket++;
 	called = queue->settings.claim_timeout > 0;
 	if (served)
 		row->place_key = 0;		/* it never stood */
@@ -188,7 +194,7 @@ vq_issue_ticket(VqQueue *queue, bool may_serve, VqRow *row)
 		vq_call_worker(queue, 0);
 	LWLockRelease(&queue->lock);
 	begin_row(row, ticket, served, called, now);
-	return true;
+	return VQ_ISSUED;
 }
 
 int

@@ -384,6 +384,24 @@ read_secret(HeapTuple tuple, TupleDesc desc, void *result)
 		memcpy(secret->key, VARDATA_ANY(value), secret->length);
 }
 
+static int64
+read_quota(HeapTuple tuple, TupleDesc desc, int attnum)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, attnum, desc, &isnull);
+
+	return isnull ? -1 : DatumGetInt32(value);
+}
+
+static void
+read_quotas(HeapTuple tuple, TupleDesc desc, void *result)
+{
+	VqQuotas   *quotas = result;
+
+	quotas->queues = read_quota(tuple, desc, Anum_tenants_max_queues);
+	quotas->waiting = read_quota(tuple, desc, Anum_tenants_max_waiting_sessions);
+}
+
 static void
 read_tenant_name(HeapTuple tuple, TupleDesc desc, void *result)
 {
@@ -584,6 +602,16 @@ vq_fetch_tenant_name(const pg_uuid_t *id)
 	if (!fetch(VQ_TENANTS, VQ_TENANTS_PKEY, &key, 1, NULL, read_tenant_name, &name))
 		return NULL;
 	return name;
+}
+
+void
+vq_fetch_quotas(const pg_uuid_t *tenant_id, VqQuotas *quotas)
+{
+	ScanKeyData key;
+
+	key_uuid(&key, Anum_tenants_id, tenant_id);
+	if (!fetch(VQ_TENANTS, VQ_TENANTS_PKEY, &key, 1, NULL, read_quotas, quotas))
+		quotas->queues = quotas->waiting = -1;
 }
 
 bool

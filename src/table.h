@@ -50,6 +50,8 @@ enum
 {
 	Anum_tenants_id = 1,
 	Anum_tenants_name = 2,
+	Anum_tenants_max_queues = 6,
+	Anum_tenants_max_waiting_sessions = 7,
 
 	Anum_queues_id = 1,
 	Anum_queues_tenant_id = 2,
@@ -227,6 +229,15 @@ extern TimestampTz vq_fetch_first_left(const pg_uuid_t *queue_id, TimestampTz fr
 
 /* The highest ticket of a queue's rows, finished ones too; 0 if it has none. */
 extern int64 vq_fetch_last_ticket(const pg_uuid_t *queue_id, Snapshot snapshot);
+
+/* What a tenant may have, -1 for any number, which also goes for one that is not there. */
+typedef struct VqQuotas
+{
+	int64		queues;
+	int64		waiting;
+} VqQuotas;
+
+extern void vq_fetch_quotas(const pg_uuid_t *tenant_id, VqQuotas *quotas);
 
 /* Names to ids, by the latest snapshot; false if there is none. */
 extern bool vq_fetch_tenant(const char *name, pg_uuid_t *id);

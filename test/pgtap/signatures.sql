@@ -15,6 +15,7 @@ CREATE TEMP TABLE face (name name, arguments name[], result text, volatility tex
 INSERT INTO face VALUES
     ('create_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone,interval,interval}', 'uuid', 'volatile'),
     ('alter_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone,interval,interval}', 'void', 'volatile'),
+    ('alter_tenant', '{text,integer,integer,text,text}', 'void', 'volatile'),
     ('drop_queue', '{text,boolean}', 'void', 'volatile'),
     ('open', '{text}', 'void', 'volatile'),
     ('pause', '{text}', 'void', 'volatile'),
