@@ -109,6 +109,11 @@ CREATE TABLE vqueue.queues (
     pass_lifetime           interval NOT NULL DEFAULT '15 min'
                             CONSTRAINT queues_pass_lifetime_check
                             CHECK (pass_lifetime BETWEEN '1 s' AND '1 day'),
+    client_limit            int NOT NULL DEFAULT 0
+                            CONSTRAINT queues_client_limit_check CHECK (client_limit BETWEEN 0 AND 1000000),
+    client_window           interval NOT NULL DEFAULT '1 hour'
+                            CONSTRAINT queues_client_window_check
+                            CHECK (client_window BETWEEN '1 s' AND '30 days'),
     UNIQUE (tenant_id, name),
     CONSTRAINT queues_schedule_check
     CHECK ((prequeue_at < opens_at) IS NOT FALSE AND (prequeue_at < closes_at) IS NOT FALSE
@@ -140,6 +145,9 @@ COMMENT ON COLUMN vqueue.queues.session_retention IS
     'sessions that ended so long ago are deleted by the worker; 0: they are kept';
 COMMENT ON COLUMN vqueue.queues.pass_lifetime IS
     'a pass is good for so long at the most; the session''s lease may end it earlier';
+COMMENT ON COLUMN vqueue.queues.client_limit IS
+    'how often one client, by its client_key, may join within client_window; 0: any number';
+COMMENT ON COLUMN vqueue.queues.client_window IS 'for so long a join of a client counts, and its hashed key is kept';
 COMMENT ON COLUMN vqueue.queues.version IS 'counts the changes of this row; the later one wins in memory';
 
 /*
@@ -318,6 +326,27 @@ COMMENT ON TABLE vqueue.secrets IS 'internal: keys that nobody but the extension
 INSERT INTO vqueue.secrets (name, value)
 SELECT 'ids', substr(sha256(string_agg(uuid_send(gen_random_uuid()), '')), 1, 16)
   FROM generate_series(1, 4);
+INSERT INTO vqueue.secrets (name, value)
+SELECT 'clients', sha256(string_agg(uuid_send(gen_random_uuid()), ''))
+  FROM generate_series(1, 4);
+
+/*
+ * Joins of clients whose number is limited, for as long as they count.  No foreign key, as
+ * checking one would make the queue's row hot; a queue that is deleted takes them along.
+ */
+CREATE TABLE vqueue.client_joins (
+    queue_id    uuid NOT NULL,
+    client_hash bytea NOT NULL,
+    joined_at   timestamptz NOT NULL,
+    ticket      bigint NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX client_joins_key ON vqueue.client_joins (queue_id, client_hash, joined_at);
+CREATE INDEX client_joins_age_key ON vqueue.client_joins (queue_id, joined_at);
+COMMENT ON TABLE vqueue.client_joins IS
+    'internal: joins of each client within the window of its queue, deleted by the worker afterwards';
+COMMENT ON COLUMN vqueue.client_joins.client_hash IS
+    'HMAC-SHA256 of the queue''s id and the client_key, with the secret clients: nobody without that can tell whose it is';
+SELECT pg_catalog.pg_extension_config_dump('vqueue.client_joins', '');
 
 SELECT pg_catalog.pg_extension_config_dump('vqueue.tenants',
            $$WHERE id <> '00000000-0000-7000-8000-000000000001'$$);
@@ -462,13 +491,14 @@ ALTER TABLE vqueue.tenants ENABLE ALWAYS TRIGGER tenant_after;
 /* -------------------------------------------------------------- sessions */
 
 CREATE FUNCTION vqueue.join(queue text, user_id uuid = gen_random_uuid(), user_name text = NULL,
-                            user_email text = NULL, priority text = 'normal') RETURNS vqueue.place
+                            user_email text = NULL, priority text = 'normal', client_key text = NULL) RETURNS vqueue.place
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_join';
-COMMENT ON FUNCTION vqueue.join(text, uuid, text, text, text) IS
+COMMENT ON FUNCTION vqueue.join(text, uuid, text, text, text, text) IS
     'joins a queue, by its name or id, and returns the place; the same user gets the same live session back. '
+    'client_key says from where, such as an address: no more than client_limit of the queue join with the same one in its client_window. '
     'The session is serving at once where nobody waits and rate and cap allow, otherwise waiting. '
     'Errors: 42704 unknown queue; 55000 the queue is draining or closed; 53400 max_waiting reached; '
-    '53000 the tenant has max_waiting_sessions; 22023 bad priority or over-long text; 22004 a null; 53200 vqueue.memory_limit reached';
+    '53000 the tenant has max_waiting_sessions; 54000 client_limit reached; 22023 bad priority, empty or over-long text; 22004 a null; 53200 vqueue.memory_limit reached';
 
 CREATE FUNCTION vqueue.join_many(queue text, user_ids uuid[], priority text = 'normal') RETURNS SETOF vqueue.place
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'vqueue_join_many';
@@ -694,6 +724,12 @@ BEGIN
         PERFORM vqueue._refuse(format('pass_lifetime %s is out of range', q.pass_lifetime),
             'It must be an interval of 1 second to 1 day.', 'A pass is renewed by calling vqueue.pass() again.');
     END IF;
+    PERFORM vqueue._check_number('client_limit', q.client_limit, 0, 1000000,
+        'The limit must be between 1 and 1000000 joins, or 0.', 'Use 0 for no limit.');
+    IF q.client_window NOT BETWEEN '1 s' AND '30 days' THEN
+        PERFORM vqueue._refuse(format('client_window %s is out of range', q.client_window),
+            'It must be an interval of 1 second to 30 days.', 'Set client_limit to 0 for no limit.');
+    END IF;
     PERFORM vqueue._check_schedule('prequeue_at', q.prequeue_at, 'opens_at', q.opens_at);
     PERFORM vqueue._check_schedule('prequeue_at', q.prequeue_at, 'closes_at', q.closes_at);
     PERFORM vqueue._check_schedule('opens_at', q.opens_at, 'closes_at', q.closes_at);
@@ -724,7 +760,8 @@ CREATE FUNCTION vqueue.create_queue(name text, release_rate_per_minute int = 10,
                                     serving_timeout interval = '0', claim_timeout interval = '0',
                                     prequeue_at timestamptz = NULL, opens_at timestamptz = NULL,
                                     closes_at timestamptz = NULL, session_retention interval = '0',
-                                    pass_lifetime interval = '15 min') RETURNS uuid
+                                    pass_lifetime interval = '15 min', client_limit int = 0,
+                                    client_window interval = '1 hour') RETURNS uuid
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
@@ -734,7 +771,8 @@ DECLARE
 BEGIN
     IF name IS NULL OR release_rate_per_minute IS NULL OR max_concurrent_users IS NULL
        OR burst IS NULL OR max_waiting IS NULL OR method IS NULL OR waiting_timeout IS NULL
-       OR serving_timeout IS NULL OR claim_timeout IS NULL OR session_retention IS NULL OR pass_lifetime IS NULL THEN
+       OR serving_timeout IS NULL OR claim_timeout IS NULL OR session_retention IS NULL OR pass_lifetime IS NULL
+       OR client_limit IS NULL OR client_window IS NULL THEN
         PERFORM vqueue._refuse('queue settings must not be null',
             'Only description, state, lane_weights and the moments of a new queue may be null.',
             'Leave an argument out to get its default.', 'null_value_not_allowed');
@@ -755,15 +793,19 @@ BEGIN
     q.closes_at := vqueue._moment(closes_at);
     q.session_retention := session_retention;
     q.pass_lifetime := pass_lifetime;
+    q.client_limit := client_limit;
+    q.client_window := client_window;
     q.state := coalesce(state, CASE WHEN q.prequeue_at IS NOT NULL OR q.opens_at IS NOT NULL THEN 'closed' ELSE 'open' END);
     PERFORM vqueue._check_queue(q);
     PERFORM vqueue._admit_queue(vqueue._tenant());
     INSERT INTO vqueue.queues (tenant_id, name, description, release_rate_per_minute, max_concurrent_users,
                                burst, max_waiting, method, lane_weights, waiting_timeout, serving_timeout,
-                               claim_timeout, prequeue_at, opens_at, closes_at, state, session_retention, pass_lifetime)
+                               claim_timeout, prequeue_at, opens_at, closes_at, state, session_retention, pass_lifetime,
+                               client_limit, client_window)
     VALUES (vqueue._tenant(), q.name, q.description, q.release_rate_per_minute, q.max_concurrent_users,
             q.burst, q.max_waiting, q.method, q.lane_weights, q.waiting_timeout, q.serving_timeout,
-            q.claim_timeout, q.prequeue_at, q.opens_at, q.closes_at, q.state, q.session_retention, q.pass_lifetime)
+            q.claim_timeout, q.prequeue_at, q.opens_at, q.closes_at, q.state, q.session_retention, q.pass_lifetime,
+            q.client_limit, q.client_window)
     ON CONFLICT ON CONSTRAINT queues_tenant_id_name_key DO NOTHING
     RETURNING id INTO new_id;
     IF new_id IS NULL THEN
@@ -775,12 +817,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vqueue.create_queue(text, int, int, text, int, int, text, text, int[], interval, interval, interval,
-                                        timestamptz, timestamptz, timestamptz, interval, interval) IS
+                                        timestamptz, timestamptz, timestamptz, interval, interval, int, interval) IS
     'creates a queue in the current tenant and returns its id. Rate in releases a minute (1 to 10000000), cap in '
     'sessions (1 to 100000000), burst in releases (0: a tenth of a second''s worth), max_waiting in sessions (0: no limit), '
     'method fifo, random, passthrough or reject, lane_weights of vip, high, normal and low (1 to 100 each; null: strict), '
     'timeouts of at most a day (0: none), session_retention of at most 100 years (0: kept), '
-    'pass_lifetime from a second to a day. State open unless given, or closed where it is to open by the clock. '
+    'pass_lifetime from a second to a day, client_limit in joins (0: any number) of one client in client_window, from a second to 30 days. '
+    'State open unless given, or closed where it is to open by the clock. '
     'Errors: 42710 name taken; 22023 out of range; 22004 a null; 53000 the tenant has max_queues; 53200 vqueue.memory_limit reached';
 
 CREATE FUNCTION vqueue.alter_queue(queue text, release_rate_per_minute int = NULL, max_concurrent_users int = NULL,
@@ -789,7 +832,8 @@ CREATE FUNCTION vqueue.alter_queue(queue text, release_rate_per_minute int = NUL
                                    waiting_timeout interval = NULL, serving_timeout interval = NULL,
                                    claim_timeout interval = NULL, prequeue_at timestamptz = NULL,
                                    opens_at timestamptz = NULL, closes_at timestamptz = NULL,
-                                   session_retention interval = NULL, pass_lifetime interval = NULL) RETURNS void
+                                   session_retention interval = NULL, pass_lifetime interval = NULL,
+                                   client_limit int = NULL, client_window interval = NULL) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
@@ -814,6 +858,8 @@ BEGIN
     q.closes_at := vqueue._moment(coalesce(closes_at, q.closes_at));
     q.session_retention := coalesce(session_retention, q.session_retention);
     q.pass_lifetime := coalesce(pass_lifetime, q.pass_lifetime);
+    q.client_limit := coalesce(client_limit, q.client_limit);
+    q.client_window := coalesce(client_window, q.client_window);
     PERFORM vqueue._check_queue(q);
     IF EXISTS (SELECT FROM vqueue.queues t WHERE t.tenant_id = q.tenant_id AND t.name = q.name AND t.id <> wanted) THEN
         PERFORM vqueue._refuse(format('queue "%s" already exists', name),
@@ -835,12 +881,14 @@ BEGIN
            opens_at = q.opens_at,
            closes_at = q.closes_at,
            session_retention = q.session_retention,
-           pass_lifetime = q.pass_lifetime
+           pass_lifetime = q.pass_lifetime,
+           client_limit = q.client_limit,
+           client_window = q.client_window
      WHERE t.id = wanted;
 END
 $$;
 COMMENT ON FUNCTION vqueue.alter_queue(text, int, int, text, int, int, text, text, int[], interval, interval, interval,
-                                       timestamptz, timestamptz, timestamptz, interval, interval) IS
+                                       timestamptz, timestamptz, timestamptz, interval, interval, int, interval) IS
     'changes settings of a queue while it runs, from the next release on; null leaves one as it is, infinity takes a moment '
     'away, and {} the weights. Units as in create_queue. '
     'A cap below the present number inside sends nobody away: it lets nobody in until enough have gone. '
@@ -2823,6 +2871,14 @@ CREATE VIEW vqueue.usage AS
      ORDER BY t.name;
 COMMENT ON VIEW vqueue.usage IS
     'queues and waiting sessions of the current tenant, or for members of pg_monitor of all tenants, and its quotas (null: any number)';
+
+/* ---------------------------------------------------------- personal data */
+
+CREATE FUNCTION vqueue.forget_user(user_id uuid) RETURNS int
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_forget_user';
+COMMENT ON FUNCTION vqueue.forget_user(uuid) IS
+    'erases what is known of a user in all queues of the current tenant: name, e-mail address and hashed client keys, of live and of '
+    'ended sessions; returns of how many rows. Places in line stay, as does the user_id. Errors: 22004 null';
 
 /* ------------------------------------------------------------------ audit */
 

@@ -390,6 +390,7 @@ settings_text(const VqSettings *settings)
 					 ", passes " INT64_FORMAT,
 					 settings->waiting_timeout, settings->serving_timeout, settings->claim_timeout,
 					 settings->session_retention, settings->pass_lifetime);
+	appendStringInfo(&text, ", clients %d in " INT64_FORMAT, settings->client_limit, settings->client_window);
 	appendStringInfo(&text, ", moments " INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT,
 					 settings->prequeue_at, settings->opens_at, settings->closes_at);
 	return text.data;

@@ -6,6 +6,7 @@
 
 #include "audit.h"
 #include "chore.h"
+#include "client.h"
 #include "miscadmin.h"
 #include "purge.h"
 #include "stats.h"
@@ -30,6 +31,7 @@ typedef enum Kind
 	TRIM_EVENTS,
 	TRIM_STATS,
 	TRIM_AUDIT,
+	TRIM_CLIENTS,
 	COUNT
 } Kind;
 
@@ -38,6 +40,7 @@ static const char *const failures_of[] = {
 	"old events could not be deleted",
 	"old statistics could not be deleted",
 	"old entries of the audit log could not be deleted",
+	"old joins of clients could not be deleted",
 	"statistics could not be written"
 };
 
@@ -174,6 +177,8 @@ do_step(VqDatabase *db, Chore *chore)
 			return vq_trim_stats();
 		case TRIM_AUDIT:
 			return vq_trim_audit();
+		case TRIM_CLIENTS:
+			return vq_trim_clients();
 		default:
 			return vq_count_step(db);
 	}

@@ -10,6 +10,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "client.h"
 #include "due.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -30,6 +31,7 @@
 #include "utils/timestamp.h"
 
 #define MAX_USER_TEXT 1000
+#define MAX_USERS 1000000
 
 /* The queue that is joined. */
 typedef struct Target
@@ -188,24 +190,30 @@ write_row(const Target *target, VqRow *row, bool new_user, Datum user_name, Datu
 	return insert_row(row, user_name, user_email);
 }
 
-/* Join one user, or find the live session there is, of which a new user has none. */
+/*
+ * Join one user, or find the live session there is, of which a new user has none;
+ * for a client whose joins are counted, or NULL.
+ */
 static void
 join_user(const Target *target, const pg_uuid_t *user_id, bool new_user, Datum user_name, Datum user_email,
-		  VqRow *row)
+		  const VqClient *client, VqRow *row)
 {
 	for (;;)
 	{
 		bool		full = overfull(target, 1);
 		int			mark = vq_pending_mark();
+		bool		over = client != NULL && vq_client_is_over(client);
 		VqIssue		issue;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!admits(target) || full)
+		if (!admits(target) || full || over)
 		{
 			if (vq_fetch_live(&target->id, user_id, NULL, row))
 				return;
 			if (vq_await_live(&target->id, user_id))
 				continue;
+			if (over && admits(target))
+				vq_refuse_client(client, target->settings.name);
 			if (full && admits(target))
 				refuse_full(target);
 			refuse_state(target);
@@ -220,7 +228,11 @@ join_user(const Target *target, const pg_uuid_t *user_id, bool new_user, Datum u
 			refuse_ticket(target, issue);
 		}
 		if (write_row(target, row, new_user, user_name, user_email))
+		{
+			if (client != NULL && !vq_note_client(client, row->ticket, row->joined_at))
+				vq_refuse_client(client, target->settings.name);
 			return;
+		}
 		vq_drop_unconfirmed(mark);
 		if (vq_fetch_live(&target->id, user_id, NULL, row))
 			return;
@@ -248,17 +260,24 @@ void
 vq_join(FunctionCallInfo fcinfo, VqPlace *place)
 {
 	Target		target;
+	VqClient	client;
+	bool		counted;
 
 	memset(place, 0, sizeof(VqPlace));
 	if (PG_ARGISNULL(1))
 		vq_null_argument("user_id");
 	check_user_text(fcinfo, 2, "user_name");
 	check_user_text(fcinfo, 3, "user_email");
+	if (!PG_ARGISNULL(5))
+		vq_check_client(PG_GETARG_TEXT_PP(5));
 	get_target(fcinfo, "vqueue.join()", 4, &target);
+	counted = target.settings.client_limit > 0 && !PG_ARGISNULL(5);
+	if (counted)
+		vq_read_client(PG_GETARG_TEXT_PP(5), &target.id, &target.settings, &client);
 	join_user(&target, PG_GETARG_UUID_P(1), is_made_here(fcinfo, 1),
 			  PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2),
 			  PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3),
-			  &place->row);
+			  counted ? &client : NULL, &place->row);
 	strlcpy(place->queue, target.settings.name, VQ_NAME_SIZE);
 	vq_locate(place, true);
 }
@@ -391,7 +410,7 @@ join_newcomers(const Target *target, const Datum *users, VqRow *rows, int n)
 {
 	for (int i = 0; i < n; i++)
 		if (!vq_fetch_live(&target->id, DatumGetUUIDP(users[i]), NULL, &rows[i]))
-			join_user(target, DatumGetUUIDP(users[i]), false, (Datum) 0, (Datum) 0, &rows[i]);
+			join_user(target, DatumGetUUIDP(users[i]), false, (Datum) 0, (Datum) 0, NULL, &rows[i]);
 }
 
 static void
@@ -431,7 +450,7 @@ join_users(const Target *target, const Datum *users, VqRow *rows, int n)
 	for (int i = 0; i < n; i++)
 		if (rows[i].ticket == 0 &&
 			!vq_fetch_live(&target->id, DatumGetUUIDP(users[i]), NULL, &rows[i]))
-			join_user(target, DatumGetUUIDP(users[i]), false, (Datum) 0, (Datum) 0, &rows[i]);
+			join_user(target, DatumGetUUIDP(users[i]), false, (Datum) 0, (Datum) 0, NULL, &rows[i]);
 }
 
 static int
@@ -444,6 +463,12 @@ users_argument(FunctionCallInfo fcinfo, Datum **users)
 	if (PG_ARGISNULL(1))
 		vq_null_argument("user_ids");
 	array = PG_GETARG_ARRAYTYPE_P(1);
+	if (ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) > MAX_USERS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("user_ids has too many elements"),
+				 errdetail("No more than %d users can join in one call.", MAX_USERS),
+				 errhint("Call the function again for more.")));
 	deconstruct_array(array, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, users, &nulls, &n);
 	for (int i = 0; i < n; i++)
 		if (nulls[i])

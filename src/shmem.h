@@ -77,6 +77,8 @@ typedef struct VqSettings
 	int64		claim_timeout;
 	int64		session_retention;
 	int64		pass_lifetime;
+	int32		client_limit;	/* joins of one client in client_window; 0: any number */
+	int64		client_window;
 	TimestampTz prequeue_at;
 	TimestampTz opens_at;
 	TimestampTz closes_at;

@@ -323,6 +323,32 @@ static const struct
 		" ORDER BY c.at LIMIT $2 FOR UPDATE SKIP LOCKED))",
 		2, {TIMESTAMPTZOID, INT4OID}
 	},
+	[VQ_INSERT_CLIENT] = {
+		"INSERT INTO vqueue.client_joins (queue_id, client_hash, joined_at, ticket) VALUES ($1, $2, $3, $4)",
+		4, {UUIDOID, BYTEAOID, TIMESTAMPTZOID, INT8OID}
+	},
+	[VQ_FORGET_CLIENTS] = {"DELETE FROM vqueue.client_joins AS c WHERE c.queue_id " EQ " $1", 1, {UUIDOID}},
+	[VQ_FORGET_ALL_CLIENTS] = {"DELETE FROM vqueue.client_joins", 0, {0}},
+	[VQ_FORGET_USERS_CLIENTS] = {
+		"DELETE FROM vqueue.client_joins AS c USING vqueue.user_sessions AS s, vqueue.queues AS q"
+		" WHERE s.user_id " EQ " $1 AND q.id " EQ " s.queue_id AND q.tenant_id " EQ " $2"
+		" AND c.queue_id " EQ " s.queue_id AND c.ticket " EQ " s.ticket",
+		2, {UUIDOID, UUIDOID}
+	},
+	[VQ_FORGET_USER] = {
+		"UPDATE vqueue.user_sessions AS s SET user_name = NULL, user_email = NULL FROM vqueue.queues AS q"
+		" WHERE s.user_id " EQ " $1 AND q.id " EQ " s.queue_id AND q.tenant_id " EQ " $2"
+		" AND (s.user_name IS NOT NULL OR s.user_email IS NOT NULL)",
+		2, {UUIDOID, UUIDOID}
+	},
+	[VQ_TRIM_CLIENTS] = {
+		"DELETE FROM vqueue.client_joins AS j WHERE j.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"SELECT w.ctid FROM vqueue.queues AS q, LATERAL (SELECT c.ctid FROM vqueue.client_joins AS c"
+		" WHERE c.queue_id " EQ " q.id AND c.joined_at OPERATOR(pg_catalog.<)"
+		" CASE WHEN q.client_limit " EQ " 0 THEN 'infinity' ELSE $1 OPERATOR(pg_catalog.-) q.client_window END"
+		" ORDER BY c.joined_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS w LIMIT $2))",
+		2, {TIMESTAMPTZOID, INT4OID}
+	},
 	[VQ_READ_PAGE] = {
 		"SELECT s.queue_id, s.ticket FROM vqueue.user_sessions AS s"
 		" WHERE s.ctid OPERATOR(pg_catalog.>=) $1 AND s.ctid OPERATOR(pg_catalog.<) $2"

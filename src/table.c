@@ -34,7 +34,7 @@ static const char *const relation_names[VQ_RELATIONS] = {
 	"user_sessions_pkey", "user_sessions_queue_id_ticket_key", "user_sessions_live_key", "user_sessions_left_key",
 	"events_pkey", "events_queue_id_seq_key",
 	"pass_keys", "pass_keys_pkey", "pass_keys_tenant_key",
-	"audit_log"
+	"audit_log", "client_joins", "client_joins_key"
 };
 
 const char *const vq_status_names[VQ_STATUSES] = {
@@ -300,6 +300,8 @@ vq_read_settings(HeapTuple tuple, TupleDesc desc, VqSettings *settings)
 	settings->claim_timeout = read_interval(tuple, desc, Anum_queues_claim_timeout);
 	settings->session_retention = read_interval(tuple, desc, Anum_queues_session_retention);
 	settings->pass_lifetime = read_interval(tuple, desc, Anum_queues_pass_lifetime);
+	settings->client_limit = DatumGetInt32(get_attribute(tuple, desc, Anum_queues_client_limit));
+	settings->client_window = read_interval(tuple, desc, Anum_queues_client_window);
 	settings->prequeue_at = read_time(tuple, desc, Anum_queues_prequeue_at);
 	settings->opens_at = read_time(tuple, desc, Anum_queues_opens_at);
 	settings->closes_at = read_time(tuple, desc, Anum_queues_closes_at);

@@ -42,6 +42,8 @@ typedef enum VqRelation
 	VQ_PASS_KEYS_PKEY,
 	VQ_PASS_KEYS_TENANT,
 	VQ_AUDIT_LOG,
+	VQ_CLIENT_JOINS,
+	VQ_CLIENT_JOINS_KEY,
 	VQ_RELATIONS
 } VqRelation;
 
@@ -73,6 +75,12 @@ enum
 	Anum_queues_updated_at = 21,
 	Anum_queues_session_retention = 22,
 	Anum_queues_pass_lifetime = 23,
+	Anum_queues_client_limit = 24,
+	Anum_queues_client_window = 25,
+
+	Anum_client_joins_queue_id = 1,
+	Anum_client_joins_client_hash = 2,
+	Anum_client_joins_joined_at = 3,
 
 	Anum_ceilings_queue_id = 1,
 	Anum_ceilings_ceiling = 2,

@@ -8,6 +8,7 @@
 #include "access/detoast.h"
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "client.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -549,6 +550,8 @@ vqueue_queue_after(PG_FUNCTION_ARGS)
 		insert_mark(&id, settings.state);
 		return PointerGetDatum(NULL);
 	}
+	if (TRIGGER_FIRED_BY_DELETE(data->tg_event) && !is_replica())
+		vq_forget_clients(&id);
 	queue = vq_find_queue(&id);
 	if (queue == NULL)
 		vq_note_stale();
@@ -623,6 +626,9 @@ vqueue_table_changed(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = trigger_data(fcinfo);
 
+	if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event) && !is_replica() &&
+		RelationGetRelid(data->tg_relation) == vq_relation(VQ_QUEUES))
+		vq_forget_clients(NULL);
 	if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
 		vq_note_stale();
 	else

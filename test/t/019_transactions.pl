@@ -450,7 +450,7 @@ update_all('queues', "id = '$queue'",
 	created_at => q{'2020-01-01'}, updated_at => q{'2020-01-01'}, tenant_id => 'tenant_id',
 	method => q{'passthrough'}, lane_weights => 'NULL', waiting_timeout => q{'1 day'}, serving_timeout => q{'1 day'},
 	claim_timeout => q{'1 hour'}, prequeue_at => q{'2040-01-01'}, opens_at => q{'2040-01-02'}, closes_at => q{'2040-01-03'},
-	session_retention => q{'100 years'}, pass_lifetime => q{'1 day'});
+	session_retention => q{'100 years'}, pass_lifetime => q{'1 day'}, client_limit => '1000', client_window => q{'30 days'});
 
 # Weights change every position, and are taken away without a trace.
 $node->safe_psql('postgres', "UPDATE vqueue.queues SET lane_weights = '{8,4,2,1}' WHERE id = '$queue'");
