@@ -27,7 +27,7 @@
 
 /* Entries deleted in one transaction at the most, and how often to look (microseconds). */
 #define TRIM_BATCH 500
-#define LOOK_AGAIN (60 * USECS_PER_SEC)
+#define LOOK_AGAIN (10 * USECS_PER_SEC)
 
 /* ---- who ---- */
 
