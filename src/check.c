@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "access/xlog.h"
 #include "check.h"
 #include "draws.h"
@@ -489,6 +490,7 @@ vqueue_check(PG_FUNCTION_ARGS)
 	Expected   *expected;
 	VqDatabase *db;
 
+	vq_must_own("vqueue.check()");
 	InitMaterializedSRF(fcinfo, 0);
 	if (RecoveryInProgress())
 		return (Datum) 0;		/* there is no memory to compare */
@@ -522,6 +524,7 @@ vqueue_rebuild(PG_FUNCTION_ARGS)
 	int64		sessions = 0;
 	VqQueue   **queues;
 
+	vq_must_own("vqueue.rebuild()");
 	PreventCommandDuringRecovery("vqueue.rebuild()");
 	if (vq_has_pending())
 		ereport(ERROR,

@@ -93,7 +93,7 @@ vqueue_user_id(PG_FUNCTION_ARGS)
 				 errmsg("identity of a user must not be empty"),
 				 errdetail("All users without one would be the same user."),
 				 errhint("Leave user_id out when joining a user who is not known by anything.")));
-	vq_current_tenant(&tenant);
+	vq_current_tenant(VQ_MAY_NAME, &tenant);
 	make_uuid5(&tenant, name, size, id);
 	PG_RETURN_UUID_P(id);
 }

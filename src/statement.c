@@ -314,6 +314,11 @@ static const struct
 		" AND s.left_at IS NULL LIMIT $3",
 		3, {TIDOID, TIDOID, INT4OID}
 	},
+	[VQ_GRANT_ACCESS] = {
+		"SELECT vqueue._grant_access($1, $2, $3, $4)",
+		4, {TEXTOID, UUIDOID, TEXTOID, OIDOID}
+	},
+	[VQ_REVOKE_ACCESS] = {"SELECT vqueue._revoke_access($1, $2)", 2, {TEXTOID, UUIDOID}},
 	[VQ_DISARM] = {"SELECT vqueue._disarm_foreign_key()", 0, {0}},
 };
 

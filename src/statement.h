@@ -50,6 +50,8 @@ typedef enum VqStatement
 	VQ_INSERT_PASS_KEY,
 	VQ_DELETE_PASS_KEYS,		/* those of a tenant that verify nothing any more */
 	VQ_READ_PAGE,				/* queue and ticket of live sessions from one place of the table to another */
+	VQ_GRANT_ACCESS,			/* and the rights that come with it */
+	VQ_REVOKE_ACCESS,
 	VQ_DISARM,
 	VQ_STATEMENTS
 } VqStatement;

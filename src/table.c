@@ -33,7 +33,7 @@ static const char *const relation_names[VQ_RELATIONS] = {
 	"queues_pkey", "queues_tenant_id_name_key",
 	"user_sessions_pkey", "user_sessions_queue_id_ticket_key", "user_sessions_live_key", "user_sessions_left_key",
 	"events_pkey", "events_queue_id_seq_key",
-	"pass_keys", "pass_keys_pkey", "pass_keys_tenant_key"
+	"pass_keys", "pass_keys_pkey", "pass_keys_tenant_key", "access", "access_pkey"
 };
 
 const char *const vq_status_names[VQ_STATUSES] = {
