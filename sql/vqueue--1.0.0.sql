@@ -221,7 +221,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vqueue._disarm_foreign_key() IS
-    'internal: switches off the insert-side check of the sessions'' foreign key; the worker calls it at its start, as pg_upgrade forgets the switch';
+    'internal: switches off the insert-side check of the sessions'' foreign key, as the worker does at its start, for pg_upgrade forgets the switch';
 SELECT vqueue._disarm_foreign_key();
 
 /*

@@ -319,7 +319,15 @@ static const struct
 		4, {TEXTOID, UUIDOID, TEXTOID, OIDOID}
 	},
 	[VQ_REVOKE_ACCESS] = {"SELECT vqueue._revoke_access($1, $2)", 2, {TEXTOID, UUIDOID}},
-	[VQ_DISARM] = {"SELECT vqueue._disarm_foreign_key()", 0, {0}},
+	[VQ_FIND_ARMED] = {
+		"SELECT pg_catalog.quote_ident(t.tgname) FROM pg_catalog.pg_trigger AS t"
+		" JOIN pg_catalog.pg_constraint AS c ON c.oid " EQ " t.tgconstraint"
+		" WHERE t.tgrelid " EQ " 'vqueue.user_sessions'::pg_catalog.regclass"
+		" AND c.conname " EQ " 'user_sessions_queue_id_fkey'"
+		" AND t.tgfoid " EQ " 'pg_catalog.\"RI_FKey_check_ins\"'::pg_catalog.regproc"
+		" AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'",
+		0, {0}
+	},
 };
 
 static SPIPlanPtr plans[VQ_STATEMENTS];

@@ -52,7 +52,7 @@ typedef enum VqStatement
 	VQ_READ_PAGE,				/* queue and ticket of live sessions from one place of the table to another */
 	VQ_GRANT_ACCESS,			/* and the rights that come with it */
 	VQ_REVOKE_ACCESS,
-	VQ_DISARM,
+	VQ_FIND_ARMED,				/* the trigger that checks the sessions' foreign key, if it is on */
 	VQ_STATEMENTS
 } VqStatement;
 
