@@ -2195,7 +2195,7 @@ AS $$
 DECLARE
     source regclass := (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                          WHERE n.nspname = schema AND c.relname = "table" AND c.relkind IN ('r', 'p', 'v', 'm', 'f'));
-    expressions text[] := '{}';
+    expressions text[] := ARRAY[]::text[];
     expression text;
     rows bigint;
     complete bool := true;
@@ -2457,7 +2457,6 @@ AS $$
 DECLARE
     name text;
     has_tenants bool;
-    found_any bool;
 BEGIN
     IF schema IS NULL OR dry_run IS NULL THEN
         PERFORM vqueue._refuse(format('%s must not be null', CASE WHEN schema IS NULL THEN 'schema' ELSE 'dry_run' END),
