@@ -551,6 +551,21 @@ CREATE FUNCTION vqueue._lock_queue(queue_id uuid) RETURNS void
 COMMENT ON FUNCTION vqueue._lock_queue(uuid) IS
     'internal: keeps joins out until the end of the transaction, after those in flight have ended';
 
+/*
+ * Rows are deleted by functions alone: who has the right to delete from a table may
+ * also lock it, and all tenants out.
+ */
+CREATE FUNCTION vqueue._delete_queue(queue_id uuid) RETURNS void
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'vqueue_delete_queue';
+COMMENT ON FUNCTION vqueue._delete_queue(uuid) IS
+    'internal: deletes a queue''s row as the owner, if the caller is an operator of its tenant';
+
+CREATE FUNCTION vqueue._delete_ended(queue_id uuid, behind timestamptz, before timestamptz, most int, OUT deleted bigint, OUT last timestamptz)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'vqueue_delete_ended';
+COMMENT ON FUNCTION vqueue._delete_ended(uuid, timestamptz, timestamptz, int) IS
+    'internal: deletes the first of a queue''s sessions that ended from one moment on and before another, as the owner, if the caller is '
+    'an operator of its tenant; returns how many, and the latest end among them';
+
 CREATE FUNCTION vqueue._position(queue_id uuid, ticket bigint) RETURNS bigint
     LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_position_of_ticket_by_id';
 COMMENT ON FUNCTION vqueue._position(uuid, bigint) IS
@@ -854,7 +869,7 @@ BEGIN
         END IF;
     END IF;
     PERFORM vqueue._unschedule_queue(wanted);
-    DELETE FROM vqueue.queues q WHERE q.id = wanted;
+    PERFORM vqueue._delete_queue(wanted);
 END
 $$;
 COMMENT ON FUNCTION vqueue.drop_queue(text, bool) IS
@@ -1245,16 +1260,8 @@ BEGIN
         behind := '-infinity';
         LOOP
             EXIT WHEN purged >= max_rows;
-            WITH gone AS (
-                DELETE FROM vqueue.user_sessions s
-                 WHERE s.ctid = ANY (ARRAY(SELECT c.ctid FROM vqueue.user_sessions c
-                                            WHERE c.queue_id = one.id AND c.left_at >= behind AND c.left_at < one.before
-                                              AND NOT vqueue._untold(one.id, c.ticket, c.left_at)
-                                            ORDER BY c.left_at
-                                            LIMIT least(batch, coalesce(max_rows - purged, batch))
-                                              FOR UPDATE SKIP LOCKED))
-                RETURNING s.left_at)
-            SELECT count(*), max(left_at) INTO done, last FROM gone;
+            SELECT d.deleted, d.last INTO done, last
+              FROM vqueue._delete_ended(one.id, behind, one.before, least(batch, coalesce(max_rows - purged, batch))::int) d;
             purged := purged + done;
             EXIT WHEN done < batch;
             behind := last;
@@ -2861,7 +2868,7 @@ AS $$
           ('operator', 'create_queue alter_queue drop_queue open pause resume drain close release remove readmit set_priority purge '
                        'prepare_draw set_draw_beacon draw_entrants verify_draw explain_position schedule_state schedule_purge unschedule '
                        '_uuidv7 _check_queue _check_texts _check_number _check_timeout _check_age _check_schedule _moment _weights '
-                       '_set_state _lock_queue _position _untold _order_key _draw _draw_key _draw_place _draw_places _draw_tickets '
+                       '_set_state _lock_queue _delete_queue _delete_ended _position _untold _order_key _draw _draw_key _draw_place _draw_places _draw_tickets '
                        '_has_cron _refuse_cron _schedule _schedules _scheduled_state _scheduled_purge _unschedule_queue'),
           ('admin', 'grant_access revoke_access rotate_key'),
           ('server', 'health preflight _server_health _finding _setting _hba_lines _library_version'),
@@ -2889,8 +2896,6 @@ AS $$
         ('operator', 'table', 'draw_results', 'SELECT'),
         ('operator', 'table', 'user_sessions', 'SELECT'),
         ('operator', 'table', 'user_sessions', 'UPDATE (status, priority, user_name, user_email, reason)'),
-        ('operator', 'table', 'user_sessions', 'DELETE'),
-        ('operator', 'table', 'queues', 'DELETE'),
         ('operator', 'table', 'queues',
          'INSERT (tenant_id, name, description, max_concurrent_users, release_rate_per_minute, burst, max_waiting, method, lane_weights, '
          'waiting_timeout, serving_timeout, claim_timeout, prequeue_at, opens_at, closes_at, state, session_retention, pass_lifetime)'),

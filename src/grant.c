@@ -1,15 +1,18 @@
 /*
  * grant.c
- *		Giving and taking access: what an admin of a tenant may do.
+ *		What is done as the owner for others, after their level was looked at:
+ *		giving and taking access for an admin, and deleting rows for an operator.
  *
- * Who owns the extension's objects alone can grant rights on them, so that part
- * is done as the owner, after the caller's own level has been looked at.
+ * The owner of the extension's objects alone can grant rights on them.  And who
+ * has the right to delete from a table has that to lock it, too.
  */
 #include "postgres.h"
 
 #include "access.h"
+#include "access/htup_details.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "place.h"
 #include "statement.h"
@@ -80,4 +83,45 @@ vqueue_revoke_access(PG_FUNCTION_ARGS)
 	had = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	vq_executed(&caller);
 	PG_RETURN_BOOL(had);
+}
+
+PG_FUNCTION_INFO_V1(vqueue_delete_queue);
+Datum
+vqueue_delete_queue(PG_FUNCTION_ARGS)
+{
+	Datum		values[1] = {PG_GETARG_DATUM(0)};
+	VqCaller	caller;
+
+	PreventCommandIfReadOnly("vqueue.drop_queue()");
+	if (vq_may_queue(PG_GETARG_UUID_P(0), VQ_MAY_STEER))
+	{
+		(void) vq_execute(VQ_DELETE_QUEUE, values, NULL, &caller);
+		vq_executed(&caller);
+	}
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(vqueue_delete_ended);
+Datum
+vqueue_delete_ended(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	Datum		values[4];
+	Datum		result[2] = {Int64GetDatum(0), (Datum) 0};
+	bool		nulls[2] = {false, true};
+	VqCaller	caller;
+
+	PreventCommandIfReadOnly("vqueue.purge()");
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (vq_may_queue(PG_GETARG_UUID_P(0), VQ_MAY_STEER))
+	{
+		for (int i = 0; i < (int) lengthof(values); i++)
+			values[i] = PG_GETARG_DATUM(i);
+		(void) vq_execute(VQ_DELETE_ENDED, values, NULL, &caller);
+		for (int i = 0; i < (int) lengthof(result); i++)
+			result[i] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &nulls[i]);
+		vq_executed(&caller);
+	}
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), result, nulls));
 }

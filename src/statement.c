@@ -90,6 +90,17 @@ static const struct
 		" WHERE s.ctid " EQ " w.ctid",
 		6, {UUIDOID, INT8ARRAYOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
+	[VQ_DELETE_QUEUE] = {"DELETE FROM vqueue.queues WHERE id " EQ " $1", 1, {UUIDOID}},
+	[VQ_DELETE_ENDED] = {
+		"WITH gone AS (DELETE FROM vqueue.user_sessions AS s"
+		" WHERE s.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"SELECT c.ctid FROM vqueue.user_sessions AS c"
+		" WHERE c.queue_id " EQ " $1 AND c.left_at OPERATOR(pg_catalog.>=) $2 AND c.left_at OPERATOR(pg_catalog.<) $3"
+		" AND NOT vqueue._untold($1, c.ticket, c.left_at)"
+		" ORDER BY c.left_at LIMIT $4 FOR UPDATE OF c SKIP LOCKED))"
+		" RETURNING s.left_at) SELECT pg_catalog.count(*), pg_catalog.max(g.left_at) FROM gone AS g",
+		4, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID}
+	},
 	/* From the index, in its order; ctids rather than a join, so that no plan can do worse. */
 	[VQ_PURGE_SESSIONS] = {
 		"WITH gone AS (DELETE FROM vqueue.user_sessions AS s"

@@ -20,6 +20,8 @@ typedef enum VqStatement
 	VQ_READMIT_SESSION,			/* back into the line */
 	VQ_MOVE_SESSION,			/* a waiting one, to another lane */
 	VQ_END_SILENT,				/* many whose time is up, past locked rows */
+	VQ_DELETE_QUEUE,
+	VQ_DELETE_ENDED,			/* a batch of ended ones, as the next, but by age alone */
 	VQ_PURGE_SESSIONS,			/* a batch of ended ones, past locked rows; returns how many and
 								 * the latest end among them */
 	VQ_INSERT_EVENTS,			/* into the log, from arrays */

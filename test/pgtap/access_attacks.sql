@@ -225,7 +225,7 @@ SELECT is(vqueue.revoke_access('nobody at all', 'ours'), false, 'access of a rol
 
 -- ---- past the policies ----
 SELECT is(pg_temp.answer('attack_operator', $$SELECT count(*) FROM vqueue.user_sessions$$), 'ok: 1', 'a table shows the rows of the tenant');
-GRANT INSERT ON vqueue.user_sessions, vqueue.queues TO attack_operator;
+GRANT INSERT, DELETE ON vqueue.user_sessions, vqueue.queues TO attack_operator;
 SELECT matches(pg_temp.answer('attack_operator', 'SET row_security = off; SELECT count(*) FROM vqueue.queues'), '^42501', 'row_security = off is an error');
 SELECT matches(pg_temp.answer('attack_bypass', 'SELECT count(*) FROM vqueue.queues'), '^42501', 'BYPASSRLS alone is no right on a table');
 CREATE FUNCTION pg_temp.copied(role text, command text) RETURNS text LANGUAGE plpgsql AS $$
@@ -246,6 +246,10 @@ SET ROLE attack_operator;
 \set copied :ROW_COUNT
 RESET ROLE;
 SELECT is(:copied, 1, 'COPY of a table has the rows that may be seen');
+-- nobody is locked out of a table that is everybody's
+SELECT matches(pg_temp.answer('attack_admin', format($$DO 'BEGIN LOCK TABLE vqueue.%I IN %s MODE; END'$$, c.relname, m)), '^(42501|42809)', format('LOCK of %s in %s', c.relname, m))
+  FROM pg_class c, unnest('{ROW EXCLUSIVE,SHARE UPDATE EXCLUSIVE,SHARE,ACCESS EXCLUSIVE}'::text[]) AS m
+ WHERE c.relnamespace = 'vqueue'::regnamespace AND c.relkind IN ('r', 'v');
 -- constraints tell nothing: a foreign queue is as unknown as none, before any trigger or key looks at it
 SELECT is(replace(pg_temp.answer('attack_operator', format('INSERT INTO vqueue.user_sessions (queue_id, user_id%s) VALUES (%L, gen_random_uuid()%s)', c, :'foreign_queue', v)), :'foreign_queue', 'X'),
           replace(pg_temp.answer('attack_operator', format('INSERT INTO vqueue.user_sessions (queue_id, user_id%s) VALUES (%L, gen_random_uuid()%s)', c, u, v)), u, 'X'),

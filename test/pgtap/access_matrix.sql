@@ -99,7 +99,7 @@ SELECT is(has_table_privilege('matrix_' || l.level, c.oid, 'SELECT'),
           EXISTS (SELECT FROM vqueue._rights() r WHERE r.kind = 'table' AND r.name = c.relname AND r.privilege = 'SELECT' AND r.level = ANY (l.has)),
           format('SELECT of %s by %s', c.relname, l.level))
   FROM levels l, pg_class c WHERE c.relnamespace = 'vqueue'::regnamespace AND c.relkind IN ('r', 'v');
-SELECT is(has_table_privilege('matrix_' || l.level, c.oid, 'TRUNCATE, REFERENCES, TRIGGER'), false, format('no more of %s by %s', c.relname, l.level))
+SELECT is(has_table_privilege('matrix_' || l.level, c.oid, 'DELETE, UPDATE, INSERT, TRUNCATE, REFERENCES, TRIGGER'), false, format('no more of %s by %s', c.relname, l.level))
   FROM levels l, pg_class c WHERE c.relnamespace = 'vqueue'::regnamespace AND c.relkind IN ('r', 'v');
 SELECT is_empty($$SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'vqueue'::regnamespace AND c.relkind = 'r' AND NOT c.relrowsecurity$$,
                 'every table has row-level security');
@@ -172,6 +172,7 @@ INSERT INTO calls VALUES
 CREATE TEMP TABLE quiet (name text, call text);
 INSERT INTO quiet VALUES
     ('_position', 'vqueue._position(%1$L, 2)'), ('_untold', 'vqueue._untold(%1$L, 1, now())'), ('_lock_queue', 'vqueue._lock_queue(%1$L)'),
+    ('_delete_queue', 'vqueue._delete_queue(%1$L)'), ('_delete_ended', 'vqueue._delete_ended(%1$L, ''-infinity'', ''infinity'', 10)'),
     ('_draw_tickets', 'vqueue._draw_tickets(%1$L)'), ('_order_key', 'vqueue._order_key(%1$L, 2, 7)'),
     ('_may_queue', 'vqueue._may_queue(%1$L, ''any'')'), ('_scheduled_state', 'vqueue._scheduled_state(%1$L, ''paused'')'),
     ('_scheduled_purge', 'vqueue._scheduled_purge(NULL, %1$L, ''0'', NULL)');
