@@ -29,7 +29,7 @@
 #define VQ_MAY_NAME		VQ_ANY_LEVEL	/* user_id, jwks, _tenant, _queue */
 #define VQ_MAY_SHOW		(VQ_APP | VQ_MONITOR)	/* board, position of a ticket */
 #define VQ_MAY_WATCH	VQ_MONITOR	/* _counters, _figures, _sample, _worker, memory */
-#define VQ_MAY_STEER	VQ_OPERATOR /* release, remove, readmit, set_priority, _lock_queue, _delete_queue,
+#define VQ_MAY_STEER	VQ_OPERATOR /* release, remove, readmit, set_priority, forget_user, _audit, _lock_queue, _delete_queue,
 									 * _delete_ended, _untold,
 									 * _draw_tickets, _order_key */
 #define VQ_MAY_ROTATE	VQ_ADMIN	/* rotate_key */

@@ -151,6 +151,8 @@ INSERT INTO calls VALUES
     ('remove', 'operator', 'ok', 'vqueue.remove(%2$L)'),
     ('readmit', 'operator', '55000', 'vqueue.readmit(%2$L)'),
     ('set_priority', 'operator', '55000', 'vqueue.set_priority(%2$L, ''vip'')'),
+    ('forget_user', 'operator', 'ok', 'vqueue.forget_user(''00000000-0000-0000-0000-000000000002'')'),
+    ('_audit', 'operator', 'ok', 'vqueue._audit(''purge'', %1$L, NULL, NULL)'),
     ('purge', 'operator', 'ok', 'vqueue.purge(%1$L, ''0'')'),
     ('prepare_draw', 'operator', '55000', 'vqueue.prepare_draw(%1$L)'),
     ('set_draw_beacon', 'operator', '55000', 'vqueue.set_draw_beacon(%1$L, ''x'')'),
@@ -165,6 +167,7 @@ INSERT INTO calls VALUES
     ('check', 'owner', 'ok', 'vqueue.check()'),
     ('rebuild', 'owner', 'ok', 'vqueue.rebuild()'),
     ('_count_now', 'owner', 'ok', 'vqueue._count_now()'),
+    ('alter_tenant', 'owner', 'ok', 'vqueue.alter_tenant(''ours'', 5)'),
     ('create_tenant', 'owner', 'ok', 'vqueue.create_tenant(''new'')'),
     ('drop_tenant', 'owner', 'ok', 'vqueue.drop_tenant(''ours'')'),
     ('renew_access', 'owner', 'ok', 'vqueue.renew_access()');
@@ -172,7 +175,7 @@ INSERT INTO calls VALUES
 CREATE TEMP TABLE quiet (name text, call text);
 INSERT INTO quiet VALUES
     ('_position', 'vqueue._position(%1$L, 2)'), ('_untold', 'vqueue._untold(%1$L, 1, now())'), ('_lock_queue', 'vqueue._lock_queue(%1$L)'),
-    ('_delete_queue', 'vqueue._delete_queue(%1$L)'), ('_delete_ended', 'vqueue._delete_ended(%1$L, ''-infinity'', ''infinity'', 10)'),
+    ('_delete_queue', 'vqueue._delete_queue(%1$L)'), ('_admit_queue', 'vqueue._admit_queue(%1$L)'), ('_delete_ended', 'vqueue._delete_ended(%1$L, ''-infinity'', ''infinity'', 10)'),
     ('_draw_tickets', 'vqueue._draw_tickets(%1$L)'), ('_order_key', 'vqueue._order_key(%1$L, 2, 7)'),
     ('_may_queue', 'vqueue._may_queue(%1$L, ''any'')'), ('_scheduled_state', 'vqueue._scheduled_state(%1$L, ''paused'')'),
     ('_scheduled_purge', 'vqueue._scheduled_purge(NULL, %1$L, ''0'', NULL)');
@@ -230,11 +233,11 @@ SELECT is(pg_temp.answer('matrix_all_' || l.level, 'ours', format('SELECT count(
   FROM shown s, levels l;
 SELECT is(pg_temp.answer('matrix_all_' || l.level, 'ours', format('SELECT count(*) FROM vqueue.%I s WHERE s::text LIKE %L', relation, '%' || id || '%')), 'ok: 0',
           format('nothing of the other tenant in %s for %s', relation, l.level))
-  FROM levels l, unnest('{tenants,access,queues,user_sessions,events,event_marks,queue_stats,draws,ticket_ceilings,pass_keys,secrets}'::text[]) AS relation,
+  FROM levels l, unnest('{tenants,access,queues,user_sessions,events,event_marks,queue_stats,draws,ticket_ceilings,pass_keys,secrets,audit_log,client_joins}'::text[]) AS relation,
        unnest(ARRAY[:'theirs', :'foreign_queue', :'foreign_session']) AS id;
 SELECT is(pg_temp.state(pg_temp.answer('matrix_all_' || l.level, 'ours', format('SELECT count(*) FROM vqueue.%I', v.relation))),
           CASE WHEN v.level = ANY (l.has) THEN 'ok' WHEN l.level = 'none' THEN '42704' ELSE '42501' END, format('view %s by %s', v.relation, l.level))
-  FROM levels l, (VALUES ('overview', 'monitor'), ('stats', 'monitor'), ('metrics', 'monitor'), ('sessions', 'operator'), ('draw_results', 'operator')) AS v (relation, level);
+  FROM levels l, (VALUES ('overview', 'monitor'), ('stats', 'monitor'), ('metrics', 'monitor'), ('usage', 'monitor'), ('audit', 'admin'), ('sessions', 'operator'), ('draw_results', 'operator')) AS v (relation, level);
 SELECT is(pg_temp.answer('matrix_' || l.level, 'ours', 'SELECT string_agg(DISTINCT labels ->> ''tenant'', '' '') FROM vqueue.metrics'), 'ok: ours',
           format('the tenant in metrics for %s', l.level))
   FROM levels l WHERE 'monitor' = ANY (l.has);
@@ -269,7 +272,7 @@ SELECT is(has_function_privilege('matrix_operator', 'vqueue.memory()', 'EXECUTE'
 SELECT vqueue.grant_access('matrix_operator', 'theirs', 'app') \gset ignore_
 SELECT is(vqueue.revoke_access('matrix_operator', 'ours'), true, 'it is taken away');
 SELECT is(vqueue.revoke_access('matrix_operator', 'ours'), false, 'once');
-SELECT is(has_function_privilege('matrix_operator', 'vqueue.join(text, uuid, text, text, text)', 'EXECUTE'), true, 'what the other tenant takes stays');
+SELECT is(has_function_privilege('matrix_operator', 'vqueue.join(text, uuid, text, text, text, text)', 'EXECUTE'), true, 'what the other tenant takes stays');
 SELECT is(has_function_privilege('matrix_operator', 'vqueue.memory()', 'EXECUTE'), false, 'the rest goes');
 SELECT is(vqueue.revoke_access('matrix_operator', 'theirs'), true, 'and the last');
 SELECT is(has_schema_privilege('matrix_operator', 'vqueue', 'USAGE'), false, 'with the schema');

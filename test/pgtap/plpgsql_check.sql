@@ -46,7 +46,7 @@ CREATE TEMP TABLE accepted (function text, message text);
 INSERT INTO accepted VALUES
     ('_server_health', 'name of parameter "check" is reserved keyword'), ('preflight', 'name of parameter "check" is reserved keyword'),
     ('_import_report', 'name of parameter "table" is reserved keyword'), ('_import_copy', 'name of parameter "table" is reserved keyword'),
-    ('import_sessions', 'name of parameter "table" is reserved keyword'),
+    ('import_sessions', 'name of parameter "table" is reserved keyword'), ('_audit_change', 'name of parameter "table" is reserved keyword'),
     ('_grant_rights', 'text type variable is not sanitized'), ('_import_copy', 'text type variable is not sanitized');
 INSERT INTO accepted SELECT '_schedules', format('OUT variable "%s" is maybe unmodified', a)
   FROM pg_proc p, unnest(p.proargnames) a WHERE p.pronamespace = 'vqueue'::regnamespace AND p.proname = '_schedules';
