@@ -13,6 +13,11 @@ SELECT no_plan();
 -- functions: name, arguments, result, volatility
 CREATE TEMP TABLE face (name name, arguments name[], result text, volatility text);
 INSERT INTO face VALUES
+    ('create_tenant', '{text,text}', 'uuid', 'volatile'),
+    ('drop_tenant', '{text,boolean}', 'void', 'volatile'),
+    ('grant_access', '{text,text,text}', 'void', 'volatile'),
+    ('revoke_access', '{text,text}', 'boolean', 'volatile'),
+    ('renew_access', '{}', 'integer', 'volatile'),
     ('create_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone,interval,interval,integer,interval}', 'uuid', 'volatile'),
     ('alter_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone,interval,interval,integer,interval}', 'void', 'volatile'),
     ('alter_tenant', '{text,integer,integer,text,text}', 'void', 'volatile'),

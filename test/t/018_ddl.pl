@@ -260,7 +260,7 @@ crowd_is_there('d', 5000, 'after commands that failed');
 
 $node->safe_psql('postgres', q{CREATE ROLE owner CREATEDB; GRANT owner TO CURRENT_USER; ALTER DATABASE d OWNER TO owner});
 $node->safe_psql('postgres', q{CREATE ROLE visitor LOGIN; GRANT visitor TO owner});
-$node->safe_psql('d', 'GRANT USAGE ON SCHEMA vqueue TO visitor; GRANT EXECUTE ON FUNCTION vqueue.join TO visitor');
+$node->safe_psql('d', q{SELECT vqueue.grant_access('visitor', 'default', 'app')});
 
 # The worker is a superuser's process, which the owner may not terminate.
 my $guest;
