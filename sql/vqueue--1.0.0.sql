@@ -111,7 +111,7 @@ CREATE TABLE vqueue.queues (
                             CHECK (pass_lifetime BETWEEN '1 s' AND '1 day'),
     client_limit            int NOT NULL DEFAULT 0
                             CONSTRAINT queues_client_limit_check CHECK (client_limit BETWEEN 0 AND 1000000),
-    client_window           interval NOT NULL DEFAULT '1 hour'
+    client_window           interval NOT NULL DEFAULT '10 min'
                             CONSTRAINT queues_client_window_check
                             CHECK (client_window BETWEEN '1 s' AND '30 days'),
     UNIQUE (tenant_id, name),
@@ -338,7 +338,8 @@ CREATE TABLE vqueue.client_joins (
     queue_id    uuid NOT NULL,
     client_hash bytea NOT NULL,
     joined_at   timestamptz NOT NULL,
-    ticket      bigint NOT NULL
+    ticket      bigint NOT NULL,
+    PRIMARY KEY (queue_id, ticket)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX client_joins_key ON vqueue.client_joins (queue_id, client_hash, joined_at);
 CREATE INDEX client_joins_age_key ON vqueue.client_joins (queue_id, joined_at);
@@ -761,7 +762,7 @@ CREATE FUNCTION vqueue.create_queue(name text, release_rate_per_minute int = 10,
                                     prequeue_at timestamptz = NULL, opens_at timestamptz = NULL,
                                     closes_at timestamptz = NULL, session_retention interval = '0',
                                     pass_lifetime interval = '15 min', client_limit int = 0,
-                                    client_window interval = '1 hour') RETURNS uuid
+                                    client_window interval = '10 min') RETURNS uuid
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
