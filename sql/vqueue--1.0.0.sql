@@ -2956,19 +2956,19 @@ CREATE TRIGGER audit_truncate BEFORE TRUNCATE ON vqueue.audit_log
 ALTER TABLE vqueue.audit_log ENABLE ALWAYS TRIGGER audit_before;
 ALTER TABLE vqueue.audit_log ENABLE ALWAYS TRIGGER audit_truncate;
 
-CREATE FUNCTION vqueue._audit_name("table" text, op text, old jsonb, new jsonb) RETURNS text
+CREATE FUNCTION vqueue._audit_name(relation text, op text, old jsonb, new jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE
         WHEN op = 'TRUNCATE' THEN 'truncate'
-        WHEN "table" = 'queues' AND op = 'UPDATE' AND old -> 'state' <> new -> 'state'
+        WHEN relation = 'queues' AND op = 'UPDATE' AND old -> 'state' <> new -> 'state'
         THEN CASE new ->> 'state' WHEN 'paused' THEN 'pause' WHEN 'draining' THEN 'drain' WHEN 'closed' THEN 'close' ELSE 'open' END
-        WHEN "table" = 'draws' AND op = 'INSERT' THEN 'prepare_draw'
-        WHEN "table" = 'draws' AND op = 'UPDATE' AND old -> 'drawn_at' <> new -> 'drawn_at' THEN 'hold_draw'
-        WHEN "table" = 'draws' AND op = 'UPDATE' AND old -> 'beacon' <> new -> 'beacon' THEN 'set_draw_beacon'
-        WHEN "table" = 'pass_keys' AND op = 'INSERT' THEN 'rotate_key'
+        WHEN relation = 'draws' AND op = 'INSERT' THEN 'prepare_draw'
+        WHEN relation = 'draws' AND op = 'UPDATE' AND old -> 'drawn_at' <> new -> 'drawn_at' THEN 'hold_draw'
+        WHEN relation = 'draws' AND op = 'UPDATE' AND old -> 'beacon' <> new -> 'beacon' THEN 'set_draw_beacon'
+        WHEN relation = 'pass_keys' AND op = 'INSERT' THEN 'rotate_key'
         ELSE CASE op WHEN 'INSERT' THEN 'create' WHEN 'UPDATE' THEN 'alter' ELSE 'drop' END || '_'
-             || CASE "table" WHEN 'pass_keys' THEN 'key' ELSE rtrim("table", 's') END
+             || CASE relation WHEN 'pass_keys' THEN 'key' ELSE rtrim(relation, 's') END
     END
 $$;
 COMMENT ON FUNCTION vqueue._audit_name(text, text, jsonb, jsonb) IS 'internal: what a change of a row is called in the audit log';
@@ -2979,7 +2979,7 @@ CREATE FUNCTION vqueue._audit_visible(this jsonb) RETURNS jsonb
     AS $$ SELECT this - '{secret,value,seed,tickets,version,updated_at,is_active}'::text[] $$;
 COMMENT ON FUNCTION vqueue._audit_visible(jsonb) IS 'internal: a row without what is not to be in the audit log';
 
-CREATE FUNCTION vqueue._audit_change("table" text, op text, old jsonb, new jsonb, actor text, role text) RETURNS void
+CREATE FUNCTION vqueue._audit_change(relation text, op text, old jsonb, new jsonb, actor text, role text) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
@@ -2993,26 +2993,26 @@ BEGIN
     IF op = 'UPDATE' THEN
         SELECT jsonb_object_agg(c.key, c.value), jsonb_object_agg(c.key, now_is -> c.key) INTO was, now_is
           FROM jsonb_each(was) AS c WHERE now_is -> c.key <> c.value;
-        IF was IS NULL AND "table" NOT IN ('pass_keys', 'secrets') THEN
+        IF was IS NULL AND relation NOT IN ('pass_keys', 'secrets') THEN
             RETURN;
         END IF;
     END IF;
     SELECT * INTO q FROM vqueue.queues t
-     WHERE t.id = (this ->> CASE "table" WHEN 'queues' THEN 'id' ELSE 'queue_id' END)::uuid;
-    IF "table" = 'draws' AND q.id IS NULL THEN
+     WHERE t.id = (this ->> CASE relation WHEN 'queues' THEN 'id' ELSE 'queue_id' END)::uuid;
+    IF relation = 'draws' AND q.id IS NULL THEN
         RETURN;    /* it goes with its queue */
     END IF;
-    IF "table" = 'queues' THEN
-        q.id := this ->> 'id';
+    IF relation = 'queues' THEN
+        q.id := (this ->> 'id')::uuid;
         q.name := this ->> 'name';
     END IF;
-    whose := CASE WHEN "table" = 'tenants' THEN ARRAY[(this ->> 'id')::uuid]
+    whose := CASE WHEN relation = 'tenants' THEN ARRAY[(this ->> 'id')::uuid]
                   WHEN this ? 'tenant_id' THEN ARRAY[(old ->> 'tenant_id')::uuid, (new ->> 'tenant_id')::uuid]
                   ELSE ARRAY[q.tenant_id] END;
     INSERT INTO vqueue.audit_log (tenant_id, queue_id, queue, actor, role, action, object, before, after)
-    SELECT DISTINCT t.id, q.id, q.name, actor, role, vqueue._audit_name("table", op, old, new),
-           CASE WHEN op = 'TRUNCATE' THEN "table" WHEN "table" IN ('tenants', 'secrets') THEN this ->> 'name'
-                WHEN "table" NOT IN ('queues', 'draws') THEN this ->> 'id' END, was, now_is
+    SELECT DISTINCT t.id, q.id, q.name, actor, role, vqueue._audit_name(relation, op, old, new),
+           CASE WHEN op = 'TRUNCATE' THEN relation WHEN relation IN ('tenants', 'secrets') THEN this ->> 'name'
+                WHEN relation NOT IN ('queues', 'draws') THEN this ->> 'id' END, was, now_is
       FROM unnest(whose) AS t (id)
      WHERE t.id IS NOT NULL OR coalesce(whose[1], whose[2]) IS NULL;
 END
