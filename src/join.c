@@ -136,18 +136,22 @@ refuse_ticket(const Target *target, VqIssue issue)
 
 /* ---- one user ---- */
 
-/* Issue a ticket for a new row. */
-static VqIssue
-prepare_row(const Target *target, const pg_uuid_t *user_id, VqRow *row)
+static void
+begin_row(const Target *target, const pg_uuid_t *user_id, VqRow *row)
 {
-	VqIssue		issue;
-
 	row->queue_id = target->id;
 	row->user_id = *user_id;
 	row->lane = target->lane;
-	issue = vq_issue_ticket(target->queue, admits(target), target->quota, row);
-	if (issue == VQ_ISSUED)
-		vq_seal_id(&row->id, row->joined_at, &target->id, row->ticket);
+}
+
+/* Issue tickets for new rows. */
+static VqIssue
+prepare_rows(const Target *target, VqRow *rows, int n)
+{
+	VqIssue		issue = vq_issue_tickets(target->queue, admits(target), target->quota, rows, n);
+
+	for (int i = 0; i < n && issue == VQ_ISSUED; i++)
+		vq_seal_id(&rows[i].id, rows[i].joined_at, &target->id, rows[i].ticket);
 	return issue;
 }
 
@@ -218,7 +222,8 @@ join_user(const Target *target, const pg_uuid_t *user_id, bool new_user, Datum u
 				refuse_full(target);
 			refuse_state(target);
 		}
-		issue = prepare_row(target, user_id, row);
+		begin_row(target, user_id, row);
+		issue = prepare_rows(target, row, 1);
 		if (issue != VQ_ISSUED)
 		{
 			if (vq_fetch_live(&target->id, user_id, NULL, row))
@@ -441,18 +446,16 @@ join_users(const Target *target, const Datum *users, VqRow *rows, int n)
 		refuse_full(target);
 	}
 	for (int i = 0; i < n; i++)
+		begin_row(target, DatumGetUUIDP(users[i]), &rows[i]);
+	issue = prepare_rows(target, rows, n);
+	if (issue != VQ_ISSUED)
 	{
-		CHECK_FOR_INTERRUPTS();
-		issue = prepare_row(target, DatumGetUUIDP(users[i]), &rows[i]);
-		if (issue != VQ_ISSUED)
-		{
-			vq_drop_unconfirmed(mark);
-			if (issue == VQ_OVER_QUOTA)
-				join_newcomers(target, users, rows, n);
-			else if (!all_have_sessions(target, users, rows, n))
-				refuse_ticket(target, issue);
-			return;
-		}
+		vq_drop_unconfirmed(mark);
+		if (issue == VQ_OVER_QUOTA)
+			join_newcomers(target, users, rows, n);
+		else if (!all_have_sessions(target, users, rows, n))
+			refuse_ticket(target, issue);
+		return;
 	}
 	write_rows(target, rows, n);
 	vq_drop_unconfirmed(mark);

@@ -52,10 +52,15 @@ static const struct
 		9, {UUIDOID, TEXTOID, UUIDARRAYOID, UUIDARRAYOID, INT8ARRAYOID,
 		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID}
 	},
+	/*
+	 * Not by "left_at IS NULL": while the statistics say that few are live, that
+	 * would have the planner read the whole index of those, for good.
+	 */
 	[VQ_END_SESSION] = {
 		"UPDATE vqueue.user_sessions SET status = $2, left_at = GREATEST($3, served_at, ready_at, extended_at),"
 		" reason = COALESCE($4, reason)"
-		" WHERE id " EQ " $1 AND left_at IS NULL AND ($5 OR status " EQ " 'serving') RETURNING *",
+		" WHERE id " EQ " $1 AND status " EQ " ANY ('{waiting,ready,serving}')"
+		" AND ($5 OR status " EQ " 'serving') RETURNING *",
 		5, {UUIDOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, BOOLOID}
 	},
 	[VQ_CLAIM_SESSION] = {

@@ -129,7 +129,7 @@ give_ticket(HeapTuple tuple, TupleDesc desc)
 		return tuple;
 	row.queue_id = *DatumGetUUIDP(queue_id);
 	row.lane = lane;
-	if (vq_issue_ticket(queue, false, VQ_NO_QUOTA, &row) != VQ_ISSUED)
+	if (vq_issue_tickets(queue, false, VQ_NO_QUOTA, &row, 1) != VQ_ISSUED)
 		vq_out_of_memory();
 	values[0] = Int64GetDatum(row.ticket);
 	nulls[0] = false;
