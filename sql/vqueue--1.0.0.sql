@@ -2038,6 +2038,7 @@ CREATE VIEW vqueue.metrics AS
           ('vqueue_tickets_issued_total', 'counter', 'Tickets issued since the queue was made, those of joins rolled back included.',
            CASE WHEN c.released IS NOT NULL THEN c.last_ticket END),
           ('vqueue_estimated_wait_seconds', 'gauge', 'What a newcomer is told to expect.', extract(epoch FROM c.estimated_wait)::float8),
+          ('vqueue_estimate_error_ratio', 'gauge', 'Median of how far estimates of waits of 5 s or more were off lately, as a share of the wait.', c.estimate_error),
           ('vqueue_release_failures', 'gauge', 'How often in a row the release step has failed.', CASE WHEN c.released IS NOT NULL THEN c.failures END)
       ) AS m (name, type, help, value)
      WHERE m.value IS NOT NULL

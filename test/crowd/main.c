@@ -87,7 +87,7 @@ usage(void)
 		 "A storm of everything at random:\n"
 		 "  --seconds N         at most so long; SIGTERM or SIGUSR1 ends it earlier (10)\n"
 		 "  --clients N         connections (24)\n"
-		 "  --queues N          queues to create (4)\n"
+		 "  --queues N          queues to create (6)\n"
 		 "  --prefix NAME       their names are NAME1 to NAMEN (storm)\n"
 		 "  --rate N            releases a minute, to begin with (6000)\n"
 		 "  --cap N             users inside at once, to begin with (60)\n"
@@ -128,7 +128,7 @@ read_options(int argc, char **argv)
 	};
 	Options		options = {.queue = "nasa",.speed = 120,.rate_per_minute = 21600,.cap = 520,
 	.connections = 24,.give_up_after = 45,.seed = 1995,
-	.of_storm = {.seconds = 10,.clients = 24,.queues = 4,.prefix = "storm",.rate = 6000,.cap = 60,
+	.of_storm = {.seconds = 10,.clients = 24,.queues = 6,.prefix = "storm",.rate = 6000,.cap = 60,
 	.settings = true}};
 	const char *seed = getenv("VQ_SEED");
 	int			c;

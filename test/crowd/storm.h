@@ -31,6 +31,8 @@ typedef enum Kind
 	CALLING,					/* claims and timeouts */
 	WEIGHTED,					/* turns by weight */
 	CLOCKED,					/* methods, the clock, and timeouts */
+	RANDOM,						/* newcomers come to random places; timeouts */
+	DRAWN,						/* opens with a draw among those who came before; timeouts */
 	KINDS
 } Kind;
 
