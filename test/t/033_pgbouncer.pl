@@ -78,11 +78,12 @@ append_to_file("$dir/userlist.txt", $node->safe_psql('postgres', q{
 my $log = "$PostgreSQL::Test::Utils::log_path/033_pgbouncer.log";
 my $pooler = IPC::Run::start([ $program, "$dir/pgbouncer.ini" ], '<', \undef, '>', $log, '2>&1');
 
+# Other signals make newer versions wait for clients.
 sub end_pooler
 {
 	local $?;
 	return unless defined $pooler;
-	$pooler->signal('TERM');
+	$pooler->signal('KILL');
 	$pooler->finish;
 	undef $pooler;
 	return;

@@ -243,7 +243,7 @@ SKIP:
 	}
 	ok($up, 'PgBouncer has come up');
 	eval { visit_all('pooled', PGPORT => $port, DIRECT_PORT => $node->port); 1 } || fail("through PgBouncer: $@");
-	$pooler->signal('TERM');
+	$pooler->signal('KILL');
 	$pooler->finish;
 }
 
