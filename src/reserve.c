@@ -12,6 +12,7 @@
 #include "due.h"
 #include "miscadmin.h"
 #include "pending.h"
+#include "quota.h"
 #include "reserve.h"
 #include "standing.h"
 #include "statement.h"
@@ -160,9 +161,12 @@ vq_place_newcomer(VqQueue *queue, const pg_uuid_t *id, int lane)
 	return place_key;
 }
 
-/* Caller holds the lock, and there is a ticket to issue.  False when out of memory. */
-static bool
-issue_ticket(VqQueue *queue, bool may_serve, VqRow *row, VqNow now)
+/*
+ * Caller holds the lock, and there is a ticket to issue.  Nothing has changed if
+ * none was.
+ */
+static VqIssue
+issue_ticket(VqQueue *queue, bool may_serve, int64 quota, VqRow *row, VqNow now)
 {
 	int64		ticket = queue->next_ticket;
 	bool		served;
@@ -172,9 +176,11 @@ issue_ticket(VqQueue *queue, bool may_serve, VqRow *row, VqNow now)
 	row->place_key = new_key(queue, row->lane);
 	if (!make_room(queue, row->lane, ticket, row->place_key) &&
 		!(vq_trim(queue) > 0 && make_room(queue, row->lane, ticket, row->place_key)))
-		return false;
-	queue->next_ticket++;
+		return VQ_NO_MEMORY;
 	served = may_serve && serve_at_once(queue, now, &flags);
+	if (!served && !vq_count_in(queue, quota))
+		return VQ_OVER_QUOTA;
+	queue->next_ticket++;
 	called = queue->settings.claim_timeout > 0;
 	if (served)
 		row->place_key = 0;		/* it never stood */
@@ -183,30 +189,31 @@ issue_ticket(VqQueue *queue, bool may_serve, VqRow *row, VqNow now)
 	else
 		vq_add_bit(queue, row->lane, ticket, row->place_key, VQ_UNCONFIRMED, now);
 	begin_row(row, ticket, served, called, now);
-	return true;
+	return VQ_ISSUED;
 }
 
-bool
-vq_issue_tickets(VqQueue *queue, bool may_serve, VqRow *rows, int n)
+VqIssue
+vq_issue_tickets(VqQueue *queue, bool may_serve, int64 quota, VqRow *rows, int n)
 {
+	VqIssue		issue = VQ_ISSUED;
+
 	for (int i = 0; i < n;)
 	{
 		int			stop = Min(n, i + TICKETS_A_LOCK);
-		bool		fits = true;
 		VqNow		now;
 
 		CHECK_FOR_INTERRUPTS();
 		lock_with_ticket(queue, &rows[i].queue_id, stop - i);
 		now = vq_now();
-		for (; i < stop && fits && queue->next_ticket <= queue->ceiling; i += fits)
-			fits = issue_ticket(queue, may_serve, &rows[i], now);
+		while (issue == VQ_ISSUED && i < stop && queue->next_ticket <= queue->ceiling)
+			issue = issue_ticket(queue, may_serve, quota, &rows[i++], now);
 		if (!queue->nascent && vq_wants_ceiling(queue))
 			vq_call_worker(queue, 0);
 		LWLockRelease(&queue->lock);
-		if (!fits)
-			return false;
+		if (issue != VQ_ISSUED)
+			return issue;
 	}
-	return true;
+	return VQ_ISSUED;
 }
 
 int
