@@ -4,7 +4,9 @@
  */
 #include "postgres.h"
 
+#include "audit.h"
 #include "chore.h"
+#include "client.h"
 #include "miscadmin.h"
 #include "purge.h"
 #include "stats.h"
@@ -28,6 +30,8 @@ typedef enum Kind
 	PURGE,						/* sessions of a queue */
 	TRIM_EVENTS,
 	TRIM_STATS,
+	TRIM_AUDIT,
+	TRIM_CLIENTS,
 	COUNT
 } Kind;
 
@@ -35,6 +39,8 @@ static const char *const failures_of[] = {
 	"sessions could not be deleted",
 	"old events could not be deleted",
 	"old statistics could not be deleted",
+	"old entries of the audit log could not be deleted",
+	"old joins of clients could not be deleted",
 	"statistics could not be written"
 };
 
@@ -169,6 +175,10 @@ do_step(VqDatabase *db, Chore *chore)
 			return vq_trim_events();
 		case TRIM_STATS:
 			return vq_trim_stats();
+		case TRIM_AUDIT:
+			return vq_trim_audit();
+		case TRIM_CLIENTS:
+			return vq_trim_clients();
 		default:
 			return vq_count_step(db);
 	}
