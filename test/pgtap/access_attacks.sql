@@ -19,7 +19,7 @@ SELECT vqueue.grant_access('attack_app', 'ours', 'app'), vqueue.grant_access('at
 SET vqueue.tenant = 'theirs';
 SELECT vqueue.create_queue('secret room', state => 'paused', description => 'nobody else knows') AS foreign_queue \gset
 SELECT id AS foreign_session FROM vqueue.join('secret room', '00000000-0000-0000-0000-00000000beef', 'Ann Secret', 'ann@secret.example') \gset
-SELECT vqueue.rotate_key('HS256') \gset ignore_
+SELECT vqueue.rotate_key('HS256'), vqueue.alter_tenant('theirs', max_queues => 1) \gset ignore_
 SET vqueue.tenant = 'ours';
 SELECT vqueue.create_queue('room', state => 'paused') AS queue \gset
 SELECT id AS session FROM vqueue.join('room', '00000000-0000-0000-0000-000000000001') \gset
@@ -258,6 +258,20 @@ SELECT is(replace(pg_temp.answer('attack_operator', format('INSERT INTO vqueue.u
 SELECT is(replace(pg_temp.answer('attack_operator', format('INSERT INTO vqueue.queues (tenant_id, name) VALUES (%L, ''secret room'')', :'theirs')), :'theirs', 'X'),
           replace(pg_temp.answer('attack_operator', $$INSERT INTO vqueue.queues (tenant_id, name) VALUES ('01a21111-1111-7111-8111-111111111111', 'secret room')$$), '', 'X'),
           'a queue of a name taken in another tenant');
+SELECT is(pg_temp.answer('attack_operator', format('SELECT vqueue._admit_queue(%L)', :'theirs')), 'ok: ', 'nor is told that another tenant has all the queues that it may have');
+CREATE FUNCTION pg_temp.logged(queue_id uuid) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    answer text;
+BEGIN
+    PERFORM set_config('role', 'attack_admin', true);
+    PERFORM vqueue._audit('purge', queue_id, NULL, NULL);
+    SELECT concat_ws(' ', a.action, a.queue) INTO answer FROM vqueue.audit a ORDER BY a.at DESC, a.id DESC LIMIT 1;
+    PERFORM set_config('role', 'none', true);
+    RETURN answer;
+END
+$$;
+SELECT is(pg_temp.logged(:'queue'), 'purge room', 'what an operator logs has the name of the queue');
+SELECT is(pg_temp.logged(:'foreign_queue'), 'purge', 'but none of others');
 SELECT matches(pg_temp.answer('attack_operator', 'CREATE TABLE attack.probe (queue uuid REFERENCES vqueue.queues)'), '^42501', 'a foreign key of one''s own needs the right to it');
 SELECT matches(pg_temp.answer('attack_operator', format('UPDATE vqueue.queues SET id = %L', :'foreign_queue')), '^42501', 'ids of queues are not an operator''s to write');
 SELECT is(pg_temp.answer('attack_operator', format('WITH w AS (DELETE FROM vqueue.queues WHERE id = %L RETURNING 1) SELECT count(*) FROM w', :'foreign_queue')), 'ok: 0', 'another''s queue is not deleted');
