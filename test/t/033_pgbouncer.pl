@@ -225,6 +225,8 @@ foreach my $without_cron ([ 'schedule_state', q{'hall', '0 9 * * *', 'open'} ], 
 	like($clients{boss}[0]->error, qr/ERROR:  55000: .*pg_cron/s, "boss: $function($arguments)");
 }
 gives('boss', q{SELECT vqueue.unschedule(1), count(*) FROM vqueue.schedules}, qr/^f\|0$/);
+gives('boss', q{SELECT vqueue.alter_tenant('default', max_queues => 1000)}, qr/^$/);
+gives('boss', q{SELECT vqueue.forget_user(vqueue.user_id('bob'))}, qr/^1$/);
 gives('boss', q{SELECT vqueue.drop_queue('draw', force => true)}, qr/^$/);
 
 is(join(' ', grep { !$called{$_} } split /\n/, $node->safe_psql('vqueue', q{
