@@ -224,6 +224,8 @@ gives('boss', q{SELECT vqueue.unschedule(1), count(*) FROM vqueue.schedules}, qr
 gives('boss', q{SELECT vqueue.create_tenant('newcomer')}, qr/^$uuid$/);
 gives('boss', q{SELECT vqueue.grant_access('acme_app', 'newcomer', 'monitor'), vqueue.revoke_access('acme_app', 'newcomer'), vqueue.renew_access()}, qr/^\|t\|1$/);
 gives('boss', q{SELECT vqueue.drop_tenant('newcomer')}, qr/^$/);
+gives('boss', q{SELECT vqueue.alter_tenant('default', max_queues => 1000)}, qr/^$/);
+gives('boss', q{SELECT vqueue.forget_user(vqueue.user_id('bob'))}, qr/^1$/);
 gives('boss', q{SELECT vqueue.drop_queue('draw', force => true)}, qr/^$/);
 
 is(join(' ', grep { !$called{$_} } split /\n/, $node->safe_psql('vqueue', q{
