@@ -42,11 +42,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE vqueue');
 $node->safe_psql('vqueue', q{
 	CREATE EXTENSION vqueue;
 	INSERT INTO vqueue.tenants (name) VALUES ('acme');
-	GRANT USAGE ON SCHEMA vqueue TO app;
-	GRANT EXECUTE ON FUNCTION vqueue.user_id, vqueue.join, vqueue.poll, vqueue.status, vqueue.heartbeat, vqueue.leave,
-		vqueue.claim, vqueue.extend, vqueue.complete, vqueue.position(uuid), vqueue.position(text, bigint),
-		vqueue.positions, vqueue.board, vqueue.board_number, vqueue.position_from_board,
-		vqueue.pass, vqueue.verify_pass, vqueue.jwks TO app});
+	SELECT vqueue.grant_access('app', 'default', 'app'), vqueue.grant_access('app', 'acme', 'app')});
 wait_for_worker($node, 'vqueue');
 
 # ---- PgBouncer ----
@@ -227,6 +223,9 @@ foreach my $without_cron ([ 'schedule_state', q{'hall', '0 9 * * *', 'open'} ], 
 gives('boss', q{SELECT vqueue.unschedule(1), count(*) FROM vqueue.schedules}, qr/^f\|0$/);
 gives('boss', q{SELECT vqueue.alter_tenant('default', max_queues => 1000)}, qr/^$/);
 gives('boss', q{SELECT vqueue.forget_user(vqueue.user_id('bob'))}, qr/^1$/);
+gives('boss', q{SELECT vqueue.create_tenant('newcomer')}, qr/^$uuid$/);
+gives('boss', q{SELECT vqueue.grant_access('acme_app', 'newcomer', 'monitor'), vqueue.revoke_access('acme_app', 'newcomer'), vqueue.renew_access()}, qr/^\|t\|1$/);
+gives('boss', q{SELECT vqueue.drop_tenant('newcomer')}, qr/^$/);
 gives('boss', q{SELECT vqueue.drop_queue('draw', force => true)}, qr/^$/);
 
 is(join(' ', grep { !$called{$_} } split /\n/, $node->safe_psql('vqueue', q{

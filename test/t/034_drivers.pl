@@ -113,10 +113,7 @@ $node->safe_psql('vqueue', q{
 	SELECT vqueue.rotate_key('HS256');
 	SELECT vqueue.create_queue('Full room', max_waiting => 1, state => 'paused'), vqueue.create_queue('Closed room', state => 'closed');
 	SELECT vqueue.join('Full room');
-	GRANT USAGE ON SCHEMA vqueue TO app;
-	GRANT EXECUTE ON FUNCTION vqueue.user_id, vqueue.join, vqueue.poll, vqueue.claim, vqueue.complete, vqueue.board, vqueue.pass, vqueue.verify_pass,
-		vqueue.channel, vqueue.events_since, vqueue.event_cursor, vqueue._queue, vqueue._tenant, vqueue._refuse TO app;
-	GRANT SELECT ON vqueue.events, vqueue.event_marks, vqueue.event_log, vqueue.queues, vqueue.tenants TO app});
+	SELECT vqueue.grant_access('app', 'default', 'app')});
 wait_for_worker($node, 'vqueue');
 
 foreach my $driver (grep { $_->{build} } @there)
