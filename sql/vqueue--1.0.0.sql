@@ -111,7 +111,7 @@ CREATE TABLE vqueue.queues (
                             CHECK (pass_lifetime BETWEEN '1 s' AND '1 day'),
     client_limit            int NOT NULL DEFAULT 0
                             CONSTRAINT queues_client_limit_check CHECK (client_limit BETWEEN 0 AND 1000000),
-    client_window           interval NOT NULL DEFAULT '1 hour'
+    client_window           interval NOT NULL DEFAULT '10 min'
                             CONSTRAINT queues_client_window_check
                             CHECK (client_window BETWEEN '1 s' AND '30 days'),
     UNIQUE (tenant_id, name),
@@ -338,7 +338,8 @@ CREATE TABLE vqueue.client_joins (
     queue_id    uuid NOT NULL,
     client_hash bytea NOT NULL,
     joined_at   timestamptz NOT NULL,
-    ticket      bigint NOT NULL
+    ticket      bigint NOT NULL,
+    PRIMARY KEY (queue_id, ticket)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX client_joins_key ON vqueue.client_joins (queue_id, client_hash, joined_at);
 CREATE INDEX client_joins_age_key ON vqueue.client_joins (queue_id, joined_at);
@@ -778,7 +779,7 @@ CREATE FUNCTION vqueue.create_queue(name text, release_rate_per_minute int = 10,
                                     prequeue_at timestamptz = NULL, opens_at timestamptz = NULL,
                                     closes_at timestamptz = NULL, session_retention interval = '0',
                                     pass_lifetime interval = '15 min', client_limit int = 0,
-                                    client_window interval = '1 hour') RETURNS uuid
+                                    client_window interval = '10 min') RETURNS uuid
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
@@ -2980,20 +2981,20 @@ CREATE TRIGGER audit_truncate BEFORE TRUNCATE ON vqueue.audit_log
 ALTER TABLE vqueue.audit_log ENABLE ALWAYS TRIGGER audit_before;
 ALTER TABLE vqueue.audit_log ENABLE ALWAYS TRIGGER audit_truncate;
 
-CREATE FUNCTION vqueue._audit_name("table" text, op text, old jsonb, new jsonb) RETURNS text
+CREATE FUNCTION vqueue._audit_name(relation text, op text, old jsonb, new jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE
         WHEN op = 'TRUNCATE' THEN 'truncate'
-        WHEN "table" = 'queues' AND op = 'UPDATE' AND old -> 'state' <> new -> 'state'
+        WHEN relation = 'queues' AND op = 'UPDATE' AND old -> 'state' <> new -> 'state'
         THEN CASE new ->> 'state' WHEN 'paused' THEN 'pause' WHEN 'draining' THEN 'drain' WHEN 'closed' THEN 'close' ELSE 'open' END
-        WHEN "table" = 'draws' AND op = 'INSERT' THEN 'prepare_draw'
-        WHEN "table" = 'draws' AND op = 'UPDATE' AND old -> 'drawn_at' <> new -> 'drawn_at' THEN 'hold_draw'
-        WHEN "table" = 'draws' AND op = 'UPDATE' AND old -> 'beacon' <> new -> 'beacon' THEN 'set_draw_beacon'
-        WHEN "table" = 'pass_keys' AND op = 'INSERT' THEN 'rotate_key'
-        WHEN "table" = 'access' THEN CASE op WHEN 'DELETE' THEN 'revoke_access' ELSE 'grant_access' END
+        WHEN relation = 'draws' AND op = 'INSERT' THEN 'prepare_draw'
+        WHEN relation = 'draws' AND op = 'UPDATE' AND old -> 'drawn_at' <> new -> 'drawn_at' THEN 'hold_draw'
+        WHEN relation = 'draws' AND op = 'UPDATE' AND old -> 'beacon' <> new -> 'beacon' THEN 'set_draw_beacon'
+        WHEN relation = 'pass_keys' AND op = 'INSERT' THEN 'rotate_key'
+        WHEN relation = 'access' THEN CASE op WHEN 'DELETE' THEN 'revoke_access' ELSE 'grant_access' END
         ELSE CASE op WHEN 'INSERT' THEN 'create' WHEN 'UPDATE' THEN 'alter' ELSE 'drop' END || '_'
-             || CASE "table" WHEN 'pass_keys' THEN 'key' ELSE rtrim("table", 's') END
+             || CASE relation WHEN 'pass_keys' THEN 'key' ELSE rtrim(relation, 's') END
     END
 $$;
 COMMENT ON FUNCTION vqueue._audit_name(text, text, jsonb, jsonb) IS 'internal: what a change of a row is called in the audit log';
@@ -3004,7 +3005,7 @@ CREATE FUNCTION vqueue._audit_visible(this jsonb) RETURNS jsonb
     AS $$ SELECT this - '{secret,value,seed,tickets,version,updated_at,is_active}'::text[] $$;
 COMMENT ON FUNCTION vqueue._audit_visible(jsonb) IS 'internal: a row without what is not to be in the audit log';
 
-CREATE FUNCTION vqueue._audit_change("table" text, op text, old jsonb, new jsonb, actor text, role text) RETURNS void
+CREATE FUNCTION vqueue._audit_change(relation text, op text, old jsonb, new jsonb, actor text, role text) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
@@ -3018,27 +3019,27 @@ BEGIN
     IF op = 'UPDATE' THEN
         SELECT jsonb_object_agg(c.key, c.value), jsonb_object_agg(c.key, now_is -> c.key) INTO was, now_is
           FROM jsonb_each(was) AS c WHERE now_is -> c.key <> c.value;
-        IF was IS NULL AND "table" NOT IN ('pass_keys', 'secrets') THEN
+        IF was IS NULL AND relation NOT IN ('pass_keys', 'secrets') THEN
             RETURN;
         END IF;
     END IF;
     SELECT * INTO q FROM vqueue.queues t
-     WHERE t.id = (this ->> CASE "table" WHEN 'queues' THEN 'id' ELSE 'queue_id' END)::uuid;
-    IF "table" = 'draws' AND q.id IS NULL THEN
+     WHERE t.id = (this ->> CASE relation WHEN 'queues' THEN 'id' ELSE 'queue_id' END)::uuid;
+    IF relation = 'draws' AND q.id IS NULL THEN
         RETURN;    /* it goes with its queue */
     END IF;
-    IF "table" = 'queues' THEN
-        q.id := this ->> 'id';
+    IF relation = 'queues' THEN
+        q.id := (this ->> 'id')::uuid;
         q.name := this ->> 'name';
     END IF;
-    whose := CASE WHEN "table" = 'tenants' THEN ARRAY[(this ->> 'id')::uuid]
+    whose := CASE WHEN relation = 'tenants' THEN ARRAY[(this ->> 'id')::uuid]
                   WHEN this ? 'tenant_id' THEN ARRAY[(old ->> 'tenant_id')::uuid, (new ->> 'tenant_id')::uuid]
                   ELSE ARRAY[q.tenant_id] END;
     INSERT INTO vqueue.audit_log (tenant_id, queue_id, queue, actor, role, action, object, before, after)
-    SELECT DISTINCT t.id, q.id, q.name, actor, role, vqueue._audit_name("table", op, old, new),
-           CASE WHEN op = 'TRUNCATE' THEN "table" WHEN "table" IN ('tenants', 'secrets') THEN this ->> 'name'
-                WHEN "table" = 'access' THEN this ->> 'role'
-                WHEN "table" NOT IN ('queues', 'draws') THEN this ->> 'id' END, was, now_is
+    SELECT DISTINCT t.id, q.id, q.name, actor, role, vqueue._audit_name(relation, op, old, new),
+           CASE WHEN op = 'TRUNCATE' THEN relation WHEN relation IN ('tenants', 'secrets') THEN this ->> 'name'
+                WHEN relation = 'access' THEN this ->> 'role'
+                WHEN relation NOT IN ('queues', 'draws') THEN this ->> 'id' END, was, now_is
       FROM unnest(whose) AS t (id)
      WHERE t.id IS NOT NULL OR coalesce(whose[1], whose[2]) IS NULL;
 END

@@ -47,7 +47,7 @@ sub ddl
 	return is($err, '', $name);
 }
 
-# A queue whose line never ends, so that the worker always has to do.
+# A queue whose line does not end for long, so that the worker always has to do.
 sub make_busy
 {
 	my ($db, $n) = @_;
@@ -55,7 +55,7 @@ sub make_busy
 	$node->safe_psql($db, 'CREATE EXTENSION IF NOT EXISTS vqueue');
 	wait_for_worker($node, $db);
 	$node->safe_psql($db, q{
-		SELECT vqueue.create_queue('busy', 6000, 10000000);
+		SELECT vqueue.create_queue('busy', 600, 10000000);
 		SELECT count(*) FROM vqueue.join_many('busy', } . users('b', 1, $n) . ')');
 	return;
 }
