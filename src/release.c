@@ -184,9 +184,9 @@ vqueue_release(PG_FUNCTION_ARGS)
 				 errmsg("number of sessions %d is out of range", n),
 				 errdetail("From 1 to %d can be released by hand.", MAX_BY_HAND),
 				 errhint("Call the function again for more.")));
-	(void) vq_queue_of(PG_GETARG_TEXT_PP(0), &id);
+	(void) vq_queue_of(VQ_MAY_STEER, PG_GETARG_TEXT_PP(0), &id);
 	vq_lock_against_drop(&id);
-	queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &id);
+	queue = vq_queue_of(VQ_MAY_STEER, PG_GETARG_TEXT_PP(0), &id);
 	vq_settings_of(queue, &settings);
 	if (settings.state == VQ_CLOSED)
 		ereport(ERROR,

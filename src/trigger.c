@@ -26,6 +26,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/timestamp.h"
 
 /* Bytes of a session's texts. */
@@ -110,6 +111,11 @@ give_ticket(HeapTuple tuple, TupleDesc desc)
 		return tuple;			/* fails on the column's constraint */
 	priority = column(tuple, desc, Anum_sessions_priority, &isnull);
 	if (isnull)
+		return tuple;
+
+	/* Others' queues are as unknown as those there are not: row-level security refuses both. */
+	if (!vq_may_queue(DatumGetUUIDP(queue_id), VQ_MAY_STEER) &&
+		check_enable_rls(vq_relation(VQ_SESSIONS), InvalidOid, true) == RLS_ENABLED)
 		return tuple;
 	name = DatumGetTextPP(priority);
 	lane = vq_parse_lane(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
@@ -565,7 +571,7 @@ vqueue_table_changed(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event) && !vq_is_replica() &&
 		RelationGetRelid(data->tg_relation) == vq_relation(VQ_QUEUES))
 		vq_forget_clients(NULL);
-	if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
+	if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event) && RelationGetRelid(data->tg_relation) != vq_relation(VQ_ACCESS))
 		vq_note_stale();
 	else
 		vq_note_names();
