@@ -23,7 +23,8 @@ typedef struct VqMingle
 	double		beyond;			/* let in though nobody stood any more */
 	double		behind;			/* e to the power of minus this is the part that has not come in, */
 	double		spread;			/* and of this how many places one at first has become */
-	double		newcomers[2];	/* so many, discounted by spread; and times e to the power of behind */
+	double		newcomers[2];	/* so many, discounted by spread; and times e to the power of
+								 * behind */
 	double		chances[2];		/* the same discounted by its square */
 } VqMingle;
 
