@@ -12,6 +12,7 @@
 #include "catalog/pg_type.h"
 #include "due.h"
 #include "executor/spi.h"
+#include "feature.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "insert.h"
@@ -237,6 +238,8 @@ vq_join(FunctionCallInfo fcinfo, VqPlace *place)
 		vq_null_argument("user_id");
 	check_user_text(fcinfo, 2, "user_name");
 	check_user_text(fcinfo, 3, "user_email");
+	if (!PG_ARGISNULL(2) || !PG_ARGISNULL(3))
+		vq_need_feature(VQ_FEATURE_USER_DATA);
 	get_target(fcinfo, "vqueue.join()", 4, &target);
 	join_user(&target, PG_GETARG_UUID_P(1), is_made_here(fcinfo, 1),
 			  PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2),

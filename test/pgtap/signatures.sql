@@ -63,6 +63,8 @@ INSERT INTO face VALUES
     ('pass', '{uuid,interval}', 'text', 'volatile'),
     ('verify_pass', '{text,text}', 'record', 'volatile'),
     ('jwks', '{text}', 'json', 'volatile'),
+    ('feature', '{text}', 'boolean', 'stable'),
+    ('set_feature', '{text,boolean,text}', 'void', 'volatile'),
     ('rotate_key', '{text,interval,interval}', 'uuid', 'volatile');
 SELECT has_function('vqueue', name, arguments) FROM face;
 SELECT function_returns('vqueue', name, arguments, result) FROM face;

@@ -1,0 +1,40 @@
+/*
+ * vqueue 1.0.0 again, from 1.1.0.  What only 1.1.0 knows is lost, and said.
+ */
+
+-- complain if this script is sourced in psql, rather than via ALTER EXTENSION
+\echo Use "ALTER EXTENSION vqueue UPDATE TO '1.0.0'" to load this file. \quit
+
+/* --------------------------------------------------------------- features */
+
+DO $$
+DECLARE
+    lost text := (SELECT string_agg(format('%s of tenant "%s"', f.feature, t.name), ', ' ORDER BY t.name, f.feature)
+                    FROM vqueue.tenant_features f JOIN vqueue.tenants t ON t.id = f.tenant_id WHERE NOT f.enabled);
+    door record;
+    source text;
+BEGIN
+    IF lost IS NOT NULL THEN
+        RAISE WARNING USING MESSAGE = 'features that were switched off are on again',
+            DETAIL = format('These are %s.', lost), HINT = 'Version 1.0.0 switches nothing off; REVOKE the functions from the roles that use them.';
+    END IF;
+    FOR door IN SELECT d.* FROM (VALUES
+        ('vqueue.prepare_draw(text)', 'draw'),
+        ('vqueue.set_draw_beacon(text, text)', 'draw'),
+        ('vqueue.events_since(text, bigint, int)', 'events_log'),
+        ('vqueue.event_cursor(text)', 'events_log')) AS d (signature, feature)
+    LOOP
+        source := pg_catalog.pg_get_functiondef(door.signature::regprocedure);
+        EXECUTE replace(source, format(E'    PERFORM vqueue._need_feature(%L);\n', door.feature), '');
+    END LOOP;
+END
+$$;
+
+DROP VIEW vqueue.features;
+DROP FUNCTION vqueue.set_feature(text, bool, text);
+DROP FUNCTION vqueue._need_feature(text);
+DROP FUNCTION vqueue.feature(text);
+ALTER EXTENSION vqueue DROP TABLE vqueue.tenant_features;
+DROP TABLE vqueue.tenant_features;
+DROP FUNCTION vqueue._features_changed();
+DROP FUNCTION vqueue._extension_updated();
