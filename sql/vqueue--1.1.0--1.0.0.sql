@@ -5,6 +5,38 @@
 -- complain if this script is sourced in psql, rather than via ALTER EXTENSION
 \echo Use "ALTER EXTENSION vqueue UPDATE TO '1.0.0'" to load this file. \quit
 
+/* --------------------------------------------------------------- canaries */
+
+DO $$
+DECLARE
+    c record;
+BEGIN
+    FOR c IN SELECT t.id, q.name FROM vqueue.queue_canaries t JOIN vqueue.queues q ON q.id = t.queue_id
+              WHERE t.state = 'watching' ORDER BY q.name FOR UPDATE OF t, q
+    LOOP
+        PERFORM vqueue._canary_end(c.id, 'reverted', 'the extension goes back to version 1.0.0');
+        RAISE WARNING USING MESSAGE = format('the settings on trial in queue "%s" were taken back', c.name),
+            DETAIL = 'Version 1.0.0 does not watch.', HINT = 'Set them by vqueue.alter_queue() if they shall stay.';
+    END LOOP;
+    DELETE FROM vqueue.queue_canaries t WHERE t.state = 'watching';
+END
+$$;
+
+DROP VIEW vqueue.canaries;
+DROP FUNCTION vqueue._watch_canaries();
+DROP FUNCTION vqueue._canary_look(vqueue.queue_canaries);
+DROP FUNCTION vqueue._canary_verdict(vqueue.queue_canaries);
+DROP FUNCTION vqueue._canary_count(vqueue.queue_canaries);
+DROP FUNCTION vqueue.canary_revert(text, text);
+DROP FUNCTION vqueue.canary_keep(text, text);
+DROP FUNCTION vqueue._canary_decide(text, text, text);
+DROP FUNCTION vqueue.canary(text, jsonb, float8, float8, interval, int, interval);
+DROP FUNCTION vqueue._canary_end(uuid, text, text);
+DROP FUNCTION vqueue._canary_apply(uuid, jsonb);
+DROP FUNCTION vqueue._canary_now(vqueue.queues, jsonb);
+ALTER EXTENSION vqueue DROP TABLE vqueue.queue_canaries;
+DROP TABLE vqueue.queue_canaries;
+
 /* --------------------------------------------------------------- features */
 
 DO $$

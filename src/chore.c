@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "canary.h"
 #include "chore.h"
 #include "miscadmin.h"
 #include "purge.h"
@@ -28,6 +29,7 @@ typedef enum Kind
 	PURGE,						/* sessions of a queue */
 	TRIM_EVENTS,
 	TRIM_STATS,
+	WATCH,						/* settings on trial */
 	COUNT
 } Kind;
 
@@ -35,6 +37,7 @@ static const char *const failures_of[] = {
 	"sessions could not be deleted",
 	"old events could not be deleted",
 	"old statistics could not be deleted",
+	"settings on trial could not be looked after",
 	"statistics could not be written"
 };
 
@@ -158,6 +161,12 @@ report_failure(Chore *chore, const char *message)
 			 errhint("A foreign key or trigger of another table may keep them; or set session_retention to 0.") : 0));
 }
 
+static const char *
+activity_of(Kind kind)
+{
+	return kind == COUNT ? "writing statistics" : kind == WATCH ? "looking after settings on trial" : "deleting old rows";
+}
+
 static int64
 do_step(VqDatabase *db, Chore *chore)
 {
@@ -169,6 +178,8 @@ do_step(VqDatabase *db, Chore *chore)
 			return vq_trim_events();
 		case TRIM_STATS:
 			return vq_trim_stats();
+		case WATCH:
+			return vq_watch_canaries();
 		default:
 			return vq_count_step(db);
 	}
@@ -183,7 +194,7 @@ make_step(VqDatabase *db, Chore *chore)
 
 	PG_TRY();
 	{
-		vq_begin_work(chore->kind == COUNT ? "writing statistics" : "deleting old rows");
+		vq_begin_work(activity_of(chore->kind));
 		if (vq_installed() && vq_lock_tables())
 			next = do_step(db, chore);
 		vq_end_work();

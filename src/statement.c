@@ -315,6 +315,7 @@ static const struct
 		3, {TIDOID, TIDOID, INT4OID}
 	},
 	[VQ_DISARM] = {"SELECT vqueue._disarm_foreign_key()", 0, {0}},
+	[VQ_WATCH_CANARIES] = {"SELECT vqueue._watch_canaries()", 0, {0}},
 };
 
 static SPIPlanPtr plans[VQ_STATEMENTS];

@@ -51,6 +51,7 @@ typedef enum VqStatement
 	VQ_DELETE_PASS_KEYS,		/* those of a tenant that verify nothing any more */
 	VQ_READ_PAGE,				/* queue and ticket of live sessions from one place of the table to another */
 	VQ_DISARM,
+	VQ_WATCH_CANARIES,			/* returns in how many microseconds to go on */
 	VQ_STATEMENTS
 } VqStatement;
 
