@@ -16,8 +16,9 @@
 # Each option can be given as a variable too: --blue-link as BLUE_LINK.
 #
 #   --blue CONNINFO       connection of a superuser to the database on the old server
-#   --green CONNINFO      the same on the new one; the database is there, roles and other
-#                         tables are, and vqueue is not, or is empty
+#   --green CONNINFO      the same on the new one; the database is there, all roles and your own
+#                         tables are, and vqueue is not, or is empty; what roles were granted
+#                         on vqueue's schema, functions, tables and views is granted there too
 #   --blue-link CONNINFO  how the green server connects to the blue one, as a role with REPLICATION
 #   --tables "NAME..."    tables of your own to take along, with their schema; they are there on green
 #   --history yes|no      take queue_stats along, at the finish (yes)
@@ -70,8 +71,21 @@ thaw="DO \$\$BEGIN
 	EXECUTE format('ALTER DATABASE %I RESET default_transaction_read_only', current_database());
 	EXECUTE format('ALTER ROLE %I IN DATABASE %I RESET default_transaction_read_only', current_user, current_database());
 END\$\$"
-send_away="SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-	 WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND usename <> current_user"
+# All are gone when it returns: one that is told to go may commit, and say so, before it does.
+send_away="DO \$\$DECLARE
+	since CONSTANT timestamptz := clock_timestamp();
+BEGIN
+	LOOP
+		PERFORM pg_stat_clear_snapshot();
+		PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+		  WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND usename <> current_user;
+		EXIT WHEN NOT FOUND;
+		PERFORM pg_sleep(0.01);
+		IF clock_timestamp() > since + interval '10 s' THEN
+			RAISE EXCEPTION 'clients of the database do not end';
+		END IF;
+	END LOOP;
+END\$\$"
 
 columns_of_queues()
 {
@@ -103,9 +117,24 @@ follows()
 	await "$1" "$blue" "SELECT coalesce(bool_or(s.active AND s.confirmed_flush_lsn >= '$2'), false) FROM pg_replication_slots s WHERE s.slot_name = '$name'"
 }
 
+# What was granted on blue, beyond what CREATE EXTENSION grants, as statements for green.
+grants()
+{
+	ask "$blue" "WITH things AS (
+			SELECT 'pg_proc'::regclass AS class, oid, 'FUNCTION ' || oid::regprocedure AS thing, proacl AS acl, proowner AS owner FROM pg_proc WHERE pronamespace = 'vqueue'::regnamespace
+			UNION ALL SELECT 'pg_class'::regclass, oid, 'TABLE ' || oid::regclass, relacl, relowner FROM pg_class WHERE relnamespace = 'vqueue'::regnamespace AND relkind IN ('r', 'v')
+			UNION ALL SELECT 'pg_namespace'::regclass, oid, 'SCHEMA vqueue', nspacl, nspowner FROM pg_namespace WHERE nspname = 'vqueue')
+		SELECT string_agg(format('GRANT %s ON %s TO %s%s', a.privilege_type, t.thing, CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
+		                         CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END), '; ' ORDER BY t.thing)
+		  FROM things t, aclexplode(t.acl) a
+		 WHERE a.grantee <> t.owner
+		   AND NOT EXISTS (SELECT FROM pg_init_privs i, aclexplode(i.initprivs) b
+		                    WHERE i.classoid = t.class AND i.objoid = t.oid AND i.objsubid = 0 AND b.grantee = a.grantee AND b.privilege_type = a.privilege_type)"
+}
+
 prepare()
 {
-	local columns others table
+	local columns others table granted
 	need blue_link
 	[ "$(ask "$green" "SELECT to_regclass('vqueue.queues') IS NULL")" = t ] || [ "$(ask "$green" 'SELECT count(*) FROM vqueue.queues')" = 0 ] ||
 		die 'the database on green has queues already'
@@ -120,6 +149,8 @@ prepare()
 	say 'green is made ready'
 	tell "$green" "$freeze" 'CREATE EXTENSION IF NOT EXISTS vqueue' 'DELETE FROM vqueue.tenants' \
 		"ALTER TABLE vqueue.queues ALTER COLUMN state SET DEFAULT 'closed'"
+	granted=$(grants)
+	[ -z "$granted" ] || tell "$green" "$granted"
 	tell "$blue" "CREATE PUBLICATION $name FOR TABLE $others, vqueue.queues ($columns)"
 	tell "$green" "CREATE SUBSCRIPTION $name CONNECTION '${blue_link//\'/\'\'}' PUBLICATION $name WITH (synchronous_commit = on)"
 	say 'green copies what there is'
@@ -128,26 +159,58 @@ prepare()
 	say 'green follows; switch when it suits you'
 }
 
+# Freeze blue, in as few steps as can be, as nobody can join from here on; says up to where it has
+# written, and what puts the queues' states and timeouts where they are.  Who was let in just
+# before the freeze began is sent away the second time; the worker ends with the state.
+freeze_blue()
+{
+	local close="UPDATE vqueue.queues SET state = 'closed', prequeue_at = NULL, opens_at = NULL, closes_at = NULL"
+	local restore="SELECT 'restore ' || string_agg(format('UPDATE vqueue.queues SET (state, prequeue_at, opens_at, closes_at, waiting_timeout, serving_timeout, claim_timeout) = '
+		'ROW(%L, %L, %L, %L, %L, %L, %L) WHERE id = %L', state, prequeue_at, opens_at, closes_at, waiting_timeout, serving_timeout, claim_timeout, id), '; ') FROM vqueue.queues"
+
+	if [ -n "$dry_run" ]; then
+		tell "$blue" "$freeze" "$send_away" "$close" "$send_away" >&2
+		return
+	fi
+	PGOPTIONS="${PGOPTIONS:-} -c default_transaction_read_only=off -c client_min_messages=error $plain" psql -XAtq -v ON_ERROR_STOP=1 -d "$blue" \
+		-c "$freeze" -c "$send_away" -c "$restore" -c "$close" -c "$send_away" -c "SELECT 'written ' || pg_current_wal_flush_lsn()"
+}
+
+# However it ends, blue is not left frozen unless green may let in.
+frozen='' restore='' in_hand=''
+give_back()
+{
+	local following
+	[ -n "$in_hand" ] || return 0
+	if [ "$in_hand" = green ]; then
+		following=$(ask "$green" "SELECT count(*) FROM pg_subscription WHERE subname = '$name'" 2>/dev/null) || true
+		if [ "$following" != 1 ]; then
+			say 'green may let in already, so blue stays frozen: look what is wrong on green'
+			return
+		fi
+	fi
+	tell "$blue" "${restore:-SELECT}" "$thaw"
+	say 'blue goes on as before'
+}
+
 switch()
 {
-	local began rest
+	local began written
 	[ -n "$dry_run" ] || [ "$(ask "$green" "SELECT count(*) FROM pg_subscription WHERE subname = '$name'")" = 1 ] || die 'green does not follow; prepare it first'
 	follows 'green is near' "$(ask "$blue" 'SELECT pg_current_wal_flush_lsn() - 1048576')" || die 'green is far behind; nothing was done'
 
 	say 'blue is frozen'
 	began=$(now_ms)
-	tell "$blue" "$freeze" "$send_away"
-	# Whoever was let in just before the freeze began is gone by the second look; what the worker does ends with the state.
-	rest=$(ask "$blue" "SELECT string_agg(format('UPDATE vqueue.queues SET (state, prequeue_at, opens_at, closes_at, waiting_timeout, serving_timeout, claim_timeout) = '
-		'ROW(%L, %L, %L, %L, %L, %L, %L) WHERE id = %L', state, prequeue_at, opens_at, closes_at, waiting_timeout, serving_timeout, claim_timeout, id), '; ') FROM vqueue.queues")
-	[ -n "$dry_run" ] || printf '%s;\n' "$rest" >"${TMPDIR:-/tmp}/$name.sql"
-	tell "$blue" "$send_away" "UPDATE vqueue.queues SET state = 'closed', prequeue_at = NULL, opens_at = NULL, closes_at = NULL"
-	if ! follows 'green has all' "$(ask "$blue" 'SELECT pg_current_wal_flush_lsn()')"; then
-		tell "$blue" "$rest" "$thaw"
-		die 'green did not get all in time: blue goes on as before'
-	fi
+	trap give_back EXIT
+	[ -n "$dry_run" ] || in_hand=blue
+	frozen=$(freeze_blue)
+	restore=$(sed -n 's/^restore //p' <<<"$frozen")
+	written=$(sed -n 's/^written //p' <<<"$frozen")
+	follows 'green has all' "${written:-0/0}" || die 'green did not get all in time'
+	in_hand=${in_hand:+green}
 	tell "$green" "ALTER SUBSCRIPTION $name DISABLE" "ALTER SUBSCRIPTION $name SET (slot_name = NONE)" "DROP SUBSCRIPTION $name" \
-		"ALTER TABLE vqueue.queues ALTER COLUMN state SET DEFAULT 'open'; ${rest:-SELECT}" "$thaw"
+		"ALTER TABLE vqueue.queues ALTER COLUMN state SET DEFAULT 'open'; ${restore:-SELECT}" "$thaw"
+	in_hand=
 	say "green has taken over in $(($(now_ms) - began)) ms"
 
 	tell "$blue" "SELECT pg_drop_replication_slot('$name') FROM pg_replication_slots WHERE slot_name = '$name' AND NOT active"
@@ -180,7 +243,6 @@ case $action in
 			say 'the statistics of blue are on green'
 		fi
 		tell "$blue" "DROP PUBLICATION IF EXISTS $name" "SELECT pg_drop_replication_slot('$name') FROM pg_replication_slots WHERE slot_name = '$name' AND NOT active"
-		rm -f "${TMPDIR:-/tmp}/$name.sql"
 		say 'what is left on blue is its database, frozen and with closed queues'
 		;;
 	undo)

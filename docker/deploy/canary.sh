@@ -57,7 +57,7 @@ literal()
 	[ -n "$1" ] && printf "'%s'" "${1//\'/\'\'}" || printf NULL
 }
 
-export PGOPTIONS="${PGOPTIONS:-} -c vqueue.tenant=${tenant//[ \\]/\\&} -c standard_conforming_strings=on"
+export PGOPTIONS="${PGOPTIONS:-} -c vqueue.tenant=${tenant//[ \\]/\\&}"
 name=$(literal "$queue")
 [ "$(ask "$server" "SELECT count(*) FROM pg_extension WHERE extname = 'vqueue' AND to_regclass('vqueue.queue_canaries') IS NOT NULL")" = 1 ] ||
 	die 'the database has no vqueue, or one that knows no canaries'

@@ -8,6 +8,9 @@
 dry_run=
 patience=${PATIENCE:-60}
 
+# What one server writes another one is to read.
+plain="-c intervalstyle=postgres -c datestyle=ISO -c standard_conforming_strings=on"
+
 say()
 {
 	printf '%s  %s\n' "$(date +%H:%M:%S)" "$*"
@@ -36,7 +39,7 @@ need()
 # ask CONNINFO SQL: what a server answers; looks only
 ask()
 {
-	PGOPTIONS="${PGOPTIONS:-} -c default_transaction_read_only=off" psql -XAtq -v ON_ERROR_STOP=1 -d "$1" -c "$2"
+	PGOPTIONS="${PGOPTIONS:-} -c default_transaction_read_only=off $plain" psql -XAtq -v ON_ERROR_STOP=1 -d "$1" -c "$2"
 }
 
 # tell CONNINFO SQL...: has a server change something, each in a transaction of its own
@@ -53,7 +56,7 @@ tell()
 	for statement in "$@"; do
 		arguments+=(-c "$statement")
 	done
-	PGOPTIONS="${PGOPTIONS:-} -c default_transaction_read_only=off -c client_min_messages=warning" \
+	PGOPTIONS="${PGOPTIONS:-} -c default_transaction_read_only=off -c client_min_messages=warning $plain" \
 		psql -XAtq -v ON_ERROR_STOP=1 -d "$server" "${arguments[@]}" >/dev/null
 }
 

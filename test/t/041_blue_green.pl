@@ -78,15 +78,31 @@ is($status, 0, 'prepared again');
 my $joiners = start_joiners([ $green, $blue ], user => 'visitor', queue => 'door');
 ok($joiners->await(10), 'people join on blue, though green is asked first');
 is($green->safe_psql('postgres', q{SELECT string_agg(DISTINCT state, ',') FROM vqueue.queues}), 'closed', 'green lets nobody in meanwhile');
+
+# Something on green keeps it from following to the end: blue goes on.
+my $locker = psql_session($green);
+$locker->query_safe(q{SET default_transaction_read_only = off; BEGIN; LOCK TABLE vqueue.queues IN EXCLUSIVE MODE});
+($status, $said) = move('switch', '--patience', '2');
+is($status, 1, 'where green does not follow to the end, nothing is switched');
+like($said, qr/green did not get all in time.*blue goes on as before|blue goes on as before.*green did not get all in time/s, 'and that is said');
+$locker->query('ROLLBACK');
+$locker->quit;
+is($blue->safe_psql('postgres', q{SELECT q.name, q.state, q.waiting_timeout, q.opens_at IS NOT NULL FROM vqueue.queues q WHERE q.name IN ('door', 'still') ORDER BY 1}),
+	"door|open|00:00:00|f\nstill|paused|1 day|t", 'queues of blue are as they were');
+ok($joiners->await(10), 'people join there again');
+$joiners->finish($blue, 'blue-green, tried in vain for 2 seconds');
+
+$joiners = start_joiners([ $green, $blue ], user => 'visitor', queue => 'door');
+ok($joiners->await(10), 'others come');
+
 ($status, $said) = move('switch');
 is($status, 0, 'switched');
 diag('blue-green: ' . ($said =~ /(green has taken over in \d+ ms)/)[0]);
-$green->safe_psql('postgres', 'GRANT USAGE ON SCHEMA vqueue TO visitor; GRANT EXECUTE ON FUNCTION vqueue.join, vqueue._uuidv7 TO visitor');
 ok($joiners->await(10), 'people join on green');
 is($green->safe_psql('postgres', q{SELECT extversion FROM pg_extension WHERE extname = 'vqueue'}), '1.1.0', 'which has the newest version');
 is($green->safe_psql('postgres', q{SELECT q.name, q.state, q.waiting_timeout, q.claim_timeout, q.opens_at IS NOT NULL FROM vqueue.queues q
 	WHERE q.name IN ('door', 'still', 'shop') ORDER BY 1}),
-	"door|open|00:00:00|00:00:00|f\nshop|open|00:00:00|12:00:00|f\nstill|paused|24:00:00|00:00:00|t", 'queues have their states and timeouts');
+	"door|open|00:00:00|00:00:00|f\nshop|open|00:00:00|12:00:00|f\nstill|paused|1 day|00:00:00|t", 'queues have their states and timeouts');
 is($green->safe_psql('postgres', q{SELECT count(*), max(vqueue.position(id)) FROM vqueue.sessions WHERE queue = 'still'}), '500|500', 'who waits is there');
 is($blue->safe_psql('postgres', q{SET default_transaction_read_only = off; SELECT string_agg(DISTINCT state, ',') FROM vqueue.queues}), 'closed', 'blue is frozen');
 $joiners->finish($green, 'blue-green');
