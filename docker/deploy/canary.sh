@@ -95,6 +95,7 @@ case $action in
 	watch) watch ;;
 	keep | revert)
 		tell "$server" "SELECT vqueue.canary_$action($name, $(literal "$reason"))"
-		[ -n "$dry_run" ] || say "$(verdict)"
+		seen=$(verdict)
+		[ -n "$dry_run" ] || say "${seen%%|*}: ${seen#*|}"
 		;;
 esac
