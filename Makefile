@@ -15,7 +15,7 @@ PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers 
 
 # Regression and isolation tests share expected/; each kind starts a server of its own.
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
-REGRESS_OPTS = --inputdir=$(srcdir)/test --temp-instance=./tmp_check_regress \
+REGRESS_OPTS = --inputdir=$(srcdir)/test --encoding=UTF8 --temp-instance=./tmp_check_regress \
 	--temp-config=$(srcdir)/test/vqueue.conf
 ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=$(srcdir)/test --outputdir=. --temp-instance=./tmp_check_iso \
@@ -62,7 +62,7 @@ endif
 # It builds and runs in a temporary copy of this tree and leaves nothing behind
 # but the installed packages and extension.
 
-.PHONY: help deps test torture demo bench
+.PHONY: help deps test torture matrix demo bench
 help:
 	@echo 'make               build the extension'
 	@echo 'make install       install it (PG_CONFIG=... chooses the server)'
@@ -72,6 +72,7 @@ help:
 	@echo 'make deps          install the packages that building and testing need'
 	@echo 'make test          deps, build, install, every kind of test (PARTS="unit regress ..." for some)'
 	@echo 'make torture       the same with the long forms of tests that have one, for 20 minutes'
+	@echo 'make matrix        the tests on every major version that Debian packages, in chroots (as root; SUITES="trixie ..." for some)'
 	@echo 'make demo          the same, then replay an hour of real web traffic into a waiting room'
 	@echo 'make bench         the same, with Redis and PgQ, then measure (FULL=1 for the long form)'
 
@@ -85,6 +86,9 @@ test:
 torture:
 	@test/tools/install-packages.sh test
 	@test/tools/with-build.sh test/tools/run-torture.sh
+
+matrix:
+	@test/tools/run-matrix.sh $(SUITES)
 
 demo:
 	@test/tools/install-packages.sh build

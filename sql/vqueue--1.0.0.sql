@@ -1988,9 +1988,19 @@ BEGIN
         'An application that forgets to commit keeps rows locked, and old rows from being removed, for ever.',
         'Set idle_in_transaction_session_timeout, for example to 1min, also by ALTER ROLE for the application alone.') f;
 
-    RETURN QUERY SELECT f.* FROM vqueue._finding('pooler', NULL, NULL, NULL,
-        'SQL does not see a connection pooler in between, nor its mode.',
-        'Look at pool_mode (PgBouncer): with transaction all works but LISTEN and SET vqueue.tenant, which need session or a direct connection.') f;
+    /* A pooler passes on a client's application_name by SET; without one it comes as the connection is made. */
+    SELECT a.source = 'session' AS lent, coalesce(t.source = 'session', false) AS tenant_set,
+           EXISTS (SELECT FROM pg_listening_channels()) AS listens INTO seen
+      FROM pg_settings a LEFT JOIN pg_settings t ON t.name = 'vqueue.tenant' WHERE a.name = 'application_name';
+    RETURN QUERY SELECT f.* FROM vqueue._finding('pooler',
+        CASE WHEN seen.lent AND (seen.tenant_set OR seen.listens) THEN false END, 'warn',
+        CASE WHEN seen.lent THEN 'this call seems to come through one' ELSE 'this call does not seem to come through one' END,
+        CASE WHEN seen.lent AND seen.listens THEN 'Somebody has used LISTEN through it: the events reach whoever has the connection, or nobody.'
+             WHEN seen.lent AND seen.tenant_set THEN 'The connection that it lent for this call has a vqueue.tenant by SET; unless connect_query did that, the next to get it has the same.'
+             ELSE 'SQL does not see through what others connect, nor in which mode.' END,
+        CASE WHEN seen.lent AND seen.listens THEN 'LISTEN on a direct connection, or use events_since; then RECONNECT on the console of PgBouncer.'
+             WHEN seen.lent AND seen.tenant_set THEN 'Use SET LOCAL in each transaction, or ALTER ROLE ... SET vqueue.tenant; then RECONNECT on the console of PgBouncer.'
+             ELSE 'Look at pool_mode (PgBouncer): with transaction all works but LISTEN, which needs a direct connection, and SET vqueue.tenant, for which there are SET LOCAL and ALTER ROLE ... SET.' END) f;
 
     RETURN QUERY SELECT f.* FROM vqueue._finding('disk', NULL, NULL, format('database %s', pg_size_pretty(pg_database_size(current_database()))),
         'SQL does not see how much room there is.',
@@ -2028,6 +2038,7 @@ CREATE VIEW vqueue.metrics AS
           ('vqueue_tickets_issued_total', 'counter', 'Tickets issued since the queue was made, those of joins rolled back included.',
            CASE WHEN c.released IS NOT NULL THEN c.last_ticket END),
           ('vqueue_estimated_wait_seconds', 'gauge', 'What a newcomer is told to expect.', extract(epoch FROM c.estimated_wait)::float8),
+          ('vqueue_estimate_error_ratio', 'gauge', 'Median of how far estimates of waits of 5 s or more were off lately, as a share of the wait.', c.estimate_error),
           ('vqueue_release_failures', 'gauge', 'How often in a row the release step has failed.', CASE WHEN c.released IS NOT NULL THEN c.failures END)
       ) AS m (name, type, help, value)
      WHERE m.value IS NOT NULL

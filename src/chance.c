@@ -13,6 +13,7 @@
 #include <math.h>
 
 #include "chance.h"
+#include "entropy.h"
 #include "standing.h"
 
 /* An exponentially distributed number of mean 1, in fixed point. */
@@ -21,7 +22,7 @@ random_distance(int64 *distance)
 {
 	uint64		bits;
 
-	if (!pg_strong_random(&bits, sizeof(bits)))
+	if (!vq_strong_random(&bits, sizeof(bits)))
 		return false;
 
 	/* The logarithm is of a number more than 0 and at most 1: below 37. */

@@ -1,16 +1,21 @@
 /*
  * insert.c
- *		Writing the row of one session that joins, past the executor.
+ *		Writing the rows of sessions that join, past the executor.
  *
  * This is "INSERT ... ON CONFLICT DO NOTHING" by its steps: look for a live
  * session of the user, insert speculatively, and take that back if the index
  * of live sessions says that somebody else was faster.  A join is short, and
  * starting and ending the executor would be a good part of it.
+ *
+ * Many rows at once are written as COPY writes them, a page at a time.  What is
+ * not speculative cannot be taken back one by one, but only together with its
+ * subtransaction: then they are written one by one after all.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
 #include "access/heapam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -19,11 +24,14 @@
 #include "commands/trigger.h"
 #include "executor/tuptable.h"
 #include "insert.h"
+#include "miscadmin.h"
 #include "pending.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 /* ---- whether this is all there is to do ---- */
@@ -157,99 +165,282 @@ await_no_session(Relation rel, const VqRow *row)
 
 /* ---- writing ---- */
 
-static TupleTableSlot *
-slot_of(Relation rel, const VqRow *row, Datum user_name, Datum user_email)
+/* The table and the indexes in which a live row has an entry, open. */
+typedef struct Book
 {
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
-	Datum	   *values = slot->tts_values;
+	Relation	table;
+	Relation	pkey;
+	Relation	ticket;
+	Relation	live;
+} Book;
 
-	memset(slot->tts_isnull, false, Natts_sessions * sizeof(bool));
+static void
+open_book(Book *book)
+{
+	book->table = table_open(vq_relation(VQ_SESSIONS), RowExclusiveLock);
+	book->pkey = index_open(vq_relation(VQ_SESSIONS_PKEY), RowExclusiveLock);
+	book->ticket = index_open(vq_relation(VQ_SESSIONS_TICKET), RowExclusiveLock);
+	book->live = index_open(vq_relation(VQ_SESSIONS_LIVE), RowExclusiveLock);
+}
+
+static void
+close_book(Book *book)
+{
+	index_close(book->live, NoLock);
+	index_close(book->ticket, NoLock);
+	index_close(book->pkey, NoLock);
+	table_close(book->table, NoLock);
+}
+
+static void
+put_values(const VqRow *row, Datum status, Datum priority, Datum user_name, Datum user_email,
+		   Datum *values, bool *nulls)
+{
+	memset(nulls, false, Natts_sessions * sizeof(bool));
 	values[Anum_sessions_id - 1] = UUIDPGetDatum(&row->id);
 	values[Anum_sessions_queue_id - 1] = UUIDPGetDatum(&row->queue_id);
 	values[Anum_sessions_user_id - 1] = UUIDPGetDatum(&row->user_id);
 	values[Anum_sessions_ticket - 1] = Int64GetDatum(row->ticket);
 	values[Anum_sessions_joined_at - 1] = TimestampTzGetDatum(row->joined_at);
 	values[Anum_sessions_served_at - 1] = TimestampTzGetDatum(row->served_at);
-	slot->tts_isnull[Anum_sessions_served_at - 1] = row->served_at == 0;
-	slot->tts_isnull[Anum_sessions_left_at - 1] = true;
-	values[Anum_sessions_status - 1] = CStringGetTextDatum(vq_status_names[row->status]);
-	values[Anum_sessions_priority - 1] = CStringGetTextDatum(vq_lane_names[row->lane]);
+	nulls[Anum_sessions_served_at - 1] = row->served_at == 0;
+	nulls[Anum_sessions_left_at - 1] = true;
+	values[Anum_sessions_status - 1] = status;
+	values[Anum_sessions_priority - 1] = priority;
 	values[Anum_sessions_user_name - 1] = user_name;
-	slot->tts_isnull[Anum_sessions_user_name - 1] = user_name == (Datum) 0;
+	nulls[Anum_sessions_user_name - 1] = user_name == (Datum) 0;
 	values[Anum_sessions_user_email - 1] = user_email;
-	slot->tts_isnull[Anum_sessions_user_email - 1] = user_email == (Datum) 0;
-	slot->tts_isnull[Anum_sessions_reason - 1] = true;
+	nulls[Anum_sessions_user_email - 1] = user_email == (Datum) 0;
+	nulls[Anum_sessions_reason - 1] = true;
 	values[Anum_sessions_ready_at - 1] = TimestampTzGetDatum(row->ready_at);
-	slot->tts_isnull[Anum_sessions_ready_at - 1] = row->ready_at == 0;
-	slot->tts_isnull[Anum_sessions_extended_at - 1] = true;
+	nulls[Anum_sessions_ready_at - 1] = row->ready_at == 0;
+	nulls[Anum_sessions_extended_at - 1] = true;
 	values[Anum_sessions_place_key - 1] = Int64GetDatum(row->place_key);
-	slot->tts_isnull[Anum_sessions_place_key - 1] = row->place_key == 0;
+	nulls[Anum_sessions_place_key - 1] = row->place_key == 0;
+}
+
+static TupleTableSlot *
+slot_of(Relation rel, const VqRow *row, Datum user_name, Datum user_email)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+
+	put_values(row, CStringGetTextDatum(vq_status_names[row->status]), CStringGetTextDatum(vq_lane_names[row->lane]),
+			   user_name, user_email, slot->tts_values, slot->tts_isnull);
 	ExecStoreVirtualTuple(slot);
 	return slot;
 }
 
 static bool
-insert_key(Relation rel, VqRelation which, IndexUniqueCheck check, Datum first, Datum second,
+insert_key(Relation rel, Relation index, IndexUniqueCheck check, Datum first, Datum second,
 		   const ItemPointerData *tid)
 {
-	Relation	index = index_open(vq_relation(which), RowExclusiveLock);
 	Datum		values[2] = {first, second};
 	bool		nulls[2] = {false, false};
 	ItemPointerData place = *tid;
-	bool		alone = index_insert(index, values, nulls, &place, rel, check, false, NULL);
 
-	index_close(index, NoLock);
-	return alone;
+	return index_insert(index, values, nulls, &place, rel, check, false, NULL);
 }
 
-/* Enter a row that is there in the indexes; false if the user got a live session meanwhile. */
+/* False if the user got a live session meanwhile. */
 static bool
-insert_keys(Relation rel, const VqRow *row, const ItemPointerData *tid)
+insert_live_key(Book *book, const VqRow *row)
 {
-	Datum		queue_id = UUIDPGetDatum(&row->queue_id);
+	return insert_key(book->table, book->live, UNIQUE_CHECK_PARTIAL,
+					  UUIDPGetDatum(&row->queue_id), UUIDPGetDatum(&row->user_id), &row->tid);
+}
 
-	(void) insert_key(rel, VQ_SESSIONS_PKEY, UNIQUE_CHECK_YES, UUIDPGetDatum(&row->id), (Datum) 0, tid);
-	(void) insert_key(rel, VQ_SESSIONS_TICKET, UNIQUE_CHECK_YES, queue_id, Int64GetDatum(row->ticket), tid);
-	return insert_key(rel, VQ_SESSIONS_LIVE, UNIQUE_CHECK_PARTIAL, queue_id, UUIDPGetDatum(&row->user_id), tid);
+static void
+insert_other_keys(Book *book, const VqRow *row)
+{
+	(void) insert_key(book->table, book->pkey, UNIQUE_CHECK_YES, UUIDPGetDatum(&row->id), (Datum) 0, &row->tid);
+	(void) insert_key(book->table, book->ticket, UNIQUE_CHECK_YES,
+					  UUIDPGetDatum(&row->queue_id), Int64GetDatum(row->ticket), &row->tid);
 }
 
 /* Insert the row, and take it back if the user got a live session meanwhile. */
 static bool
-insert_speculatively(Relation rel, TupleTableSlot *slot, VqRow *row)
+insert_speculatively(Book *book, TupleTableSlot *slot, VqRow *row)
 {
 	uint32		token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
 	bool		alone;
 
-	table_tuple_insert_speculative(rel, slot, GetCurrentCommandId(true), 0, NULL, token);
+	table_tuple_insert_speculative(book->table, slot, GetCurrentCommandId(true), 0, NULL, token);
 	row->tid = slot->tts_tid;
-	alone = insert_keys(rel, row, &slot->tts_tid);
-	table_tuple_complete_speculative(rel, slot, token, alone);
+	insert_other_keys(book, row);
+	alone = insert_live_key(book, row);
+	table_tuple_complete_speculative(book->table, slot, token, alone);
 	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
 	return alone;
 }
 
-bool
-vq_insert_session(VqQueue *queue, VqRow *row, bool new_user, Datum user_name, Datum user_email)
+static bool
+insert_one(VqQueue *queue, Book *book, VqRow *row, bool new_user, Datum user_name, Datum user_email)
 {
-	Relation	rel = table_open(vq_relation(VQ_SESSIONS), RowExclusiveLock);
 	TupleTableSlot *slot = NULL;
 	bool		written = false;
 
-	while (!written && (new_user || await_no_session(rel, row)))
+	while (!written && (new_user || await_no_session(book->table, row)))
 	{
 		new_user = false;
 		if (slot != NULL)
 			ExecDropSingleTupleTableSlot(slot);
-		slot = slot_of(rel, row, user_name, user_email);
-		written = insert_speculatively(rel, slot, row);
+		slot = slot_of(book->table, row, user_name, user_email);
+		written = insert_speculatively(book, slot, row);
 	}
 	if (slot != NULL)
 		ExecDropSingleTupleTableSlot(slot);
-	table_close(rel, NoLock);
 	if (written)
 	{
 		(void) vq_note_add(queue, row, vq_row_kind(row), 0, false);
 		CommandCounterIncrement();
 	}
 	return written;
+}
+
+bool
+vq_insert_session(VqQueue *queue, VqRow *row, bool new_user, Datum user_name, Datum user_email)
+{
+	Book		book;
+	bool		written;
+
+	open_book(&book);
+	written = insert_one(queue, &book, row, new_user, user_name, user_email);
+	close_book(&book);
+	return written;
+}
+
+/* ---- many at once ---- */
+
+/* Rows written together, so many at a time; fewer than this are not worth a subtransaction. */
+#define BATCH		256
+#define FEW			4
+
+/* Subtransactions of one transaction, beyond which every snapshot of all others would pay for more. */
+#define MANY_SUBTRANSACTIONS (PGPROC_MAX_CACHED_SUBXIDS / 2)
+
+static HeapTuple
+form_row(Relation rel, const VqRow *row)
+{
+	Datum		values[Natts_sessions];
+	bool		nulls[Natts_sessions];
+
+	put_values(row, CStringGetTextDatum(vq_status_names[row->status]), CStringGetTextDatum(vq_lane_names[row->lane]),
+			   (Datum) 0, (Datum) 0, values, nulls);
+	return heap_form_tuple(RelationGetDescr(rel), values, nulls);
+}
+
+/* False if the user of one of them got a live session meanwhile. */
+static bool
+insert_batch(Book *book, VqRow **rows, int n, TupleTableSlot **slots)
+{
+	for (int i = 0; i < n; i++)
+		ExecStoreHeapTuple(form_row(book->table, rows[i]), slots[i], true);
+	table_multi_insert(book->table, slots, n, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < n; i++)
+		rows[i]->tid = slots[i]->tts_tid;
+	for (int i = 0; i < n; i++)
+		if (!insert_live_key(book, rows[i]))
+			return false;
+	for (int i = 0; i < n; i++)
+		insert_other_keys(book, rows[i]);
+	return true;
+}
+
+static bool
+insert_batches(Book *book, VqRow **rows, int n)
+{
+	TupleTableSlot *slots[BATCH];
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "vqueue batch", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = CurrentMemoryContext;
+	int			n_slots = Min(n, BATCH);
+	bool		alone = true;
+
+	for (int i = 0; i < n_slots; i++)
+		slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(book->table), &TTSOpsHeapTuple);
+	MemoryContextSwitchTo(context);
+	for (int done = 0; done < n && alone; done += BATCH)
+	{
+		CHECK_FOR_INTERRUPTS();
+		alone = insert_batch(book, rows + done, Min(n - done, BATCH), slots);
+		for (int i = 0; i < n_slots; i++)
+			ExecClearTuple(slots[i]);
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	for (int i = 0; i < n_slots; i++)
+		ExecDropSingleTupleTableSlot(slots[i]);
+	MemoryContextDelete(context);
+	return alone;
+}
+
+/* The same in a subtransaction, which is rolled back if it is false. */
+static bool
+insert_together(Book *book, VqRow **rows, int n)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool alone = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		alone = insert_batches(book, rows, n);
+		if (alone)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return alone;
+}
+
+static bool
+is_worth_subtransaction(int n)
+{
+	return n >= FEW && !MyProc->subxidStatus.overflowed && MyProc->subxidStatus.count < MANY_SUBTRANSACTIONS;
+}
+
+void
+vq_insert_sessions(VqQueue *queue, VqRow *rows, int n)
+{
+	VqRow	  **wanted = MemoryContextAllocHuge(CurrentMemoryContext, n * sizeof(VqRow *));
+	int			n_wanted = 0;
+	bool		together;
+	Book		book;
+
+	open_book(&book);
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (await_no_session(book.table, &rows[i]))
+			wanted[n_wanted++] = &rows[i];
+		else
+			rows[i].ticket = 0;
+	}
+	together = is_worth_subtransaction(n_wanted) && insert_together(&book, wanted, n_wanted);
+	for (int i = 0; i < n_wanted; i++)
+	{
+		if (together)
+			(void) vq_note_add(queue, wanted[i], vq_row_kind(wanted[i]), 0, false);
+		else if (!insert_one(queue, &book, wanted[i], false, (Datum) 0, (Datum) 0))
+			wanted[i]->ticket = 0;
+	}
+	CommandCounterIncrement();
+	close_book(&book);
+	pfree(wanted);
 }

@@ -1,6 +1,6 @@
 /*
  * insert.h
- *		Writing the row of one session that joins, past the executor.
+ *		Writing the rows of sessions that join, past the executor.
  */
 #ifndef VQ_INSERT_H
 #define VQ_INSERT_H
@@ -20,5 +20,11 @@ extern bool vq_may_insert(void);
  * end the one there is.  Of a new user none is looked for before, only in writing.
  */
 extern bool vq_insert_session(VqQueue *queue, VqRow *row, bool new_user, Datum user_name, Datum user_email);
+
+/*
+ * The same for rows of one queue, in the order given, without names: the ticket of
+ * each that is not written is zeroed.
+ */
+extern void vq_insert_sessions(VqQueue *queue, VqRow *rows, int n);
 
 #endif							/* VQ_INSERT_H */

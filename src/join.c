@@ -287,7 +287,7 @@ column_array(const Column *column, int n)
 											  is_uuid ? TYPALIGN_CHAR : TYPALIGN_DOUBLE));
 }
 
-/* Write rows with one statement; those not written have their ticket zeroed. */
+/* Write rows with one statement, for others may have a say in it; those not written have their ticket zeroed. */
 static void
 insert_rows(const Target *target, VqRow *rows, int n)
 {
@@ -335,6 +335,15 @@ insert_rows(const Target *target, VqRow *rows, int n)
 			rows[i].ticket = 0;
 	}
 	vq_executed(&caller);
+}
+
+static void
+write_rows(const Target *target, VqRow *rows, int n)
+{
+	if (vq_may_insert())
+		vq_insert_sessions(target->queue, rows, n);
+	else
+		insert_rows(target, rows, n);
 }
 
 /* Where not all may join: those who have a live session, all others refused. */
@@ -399,7 +408,7 @@ join_users(const Target *target, const Datum *users, VqRow *rows, int n)
 			vq_out_of_memory();
 		}
 	}
-	insert_rows(target, rows, n);
+	write_rows(target, rows, n);
 	vq_drop_unconfirmed(mark);
 	for (int i = 0; i < n; i++)
 		if (rows[i].ticket == 0 &&

@@ -14,6 +14,7 @@
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "compat.h"
+#include "entropy.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -29,6 +30,7 @@
 #include "scan.h"
 #include "session.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
@@ -111,6 +113,24 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	scan->which = intVal(linitial(plan->custom_private));
 }
 
+/*
+ * The value of an argument.  A user's id that is made by default is made here, of
+ * randomness drawn in advance, as gen_random_uuid() pays for each anew.
+ */
+static Datum
+argument_value(ExprState *state, ExprContext *econtext, bool *isnull)
+{
+	const Node *expr = (const Node *) state->expr;
+	pg_uuid_t  *id;
+
+	if (!IsA(expr, FuncExpr) || ((const FuncExpr *) expr)->funcid != F_GEN_RANDOM_UUID)
+		return ExecEvalExpr(state, econtext, isnull);
+	id = palloc(sizeof(pg_uuid_t));
+	vq_random_uuid(id);
+	*isnull = false;
+	return UUIDPGetDatum(id);
+}
+
 /* Call the function, as far as the place that it would make a row of. */
 static void
 call_function(VqScan *scan, ExprContext *econtext)
@@ -125,7 +145,7 @@ call_function(VqScan *scan, ExprContext *econtext)
 	{
 		NullableDatum *argument = &fcinfo->args[foreach_current_index(cell)];
 
-		argument->value = ExecEvalExpr((ExprState *) lfirst(cell), econtext, &argument->isnull);
+		argument->value = argument_value((ExprState *) lfirst(cell), econtext, &argument->isnull);
 	}
 	pgstat_init_function_usage(fcinfo, &usage);
 	answers[scan->which].answer(fcinfo, &scan->place);

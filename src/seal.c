@@ -15,6 +15,7 @@
 #include <openssl/evp.h>
 
 #include "common/hashfn.h"
+#include "entropy.h"
 #include "fmgr.h"
 #include "seal.h"
 #include "shmem.h"
@@ -82,10 +83,8 @@ begin_uuid7(pg_uuid_t *id, TimestampTz at, int random_bytes)
 {
 	uint64		ms = (at + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
 
-	if (!pg_strong_random(id->data + 6, random_bytes))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random values")));
+	if (!vq_strong_random(id->data + 6, random_bytes))
+		vq_no_randomness();
 	for (int i = 0; i < 6; i++)
 		id->data[i] = (ms >> (40 - 8 * i)) & 0xff;
 	id->data[6] = (id->data[6] & 0x0f) | 0x70;

@@ -191,13 +191,14 @@ parse_number(const char *text, size_t length, int64_t *number)
 
 	if (negative)
 		at++;
-	if (at == length || length - at > 18)
+	if (at == length || length - at > 19)
 		return false;
 	for (*number = 0; at < length; at++)
 	{
 		if (text[at] < '0' || text[at] > '9')
 			return false;
-		*number = *number * 10 + (text[at] - '0');
+		if (__builtin_mul_overflow(*number, 10, number) || __builtin_add_overflow(*number, text[at] - '0', number))
+			return false;
 	}
 	if (negative)
 		*number = -*number;

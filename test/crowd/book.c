@@ -13,6 +13,10 @@ const char *const verb_names[VERBS] = {
 	"complete", "remove", "move", "set_priority", "claim", "extend", "readmit"
 };
 
+const char *const figure_names[FIGURES] = {
+	"joined", "released", "completed", "left", "abandoned", "no_shows", "expired", "removed"
+};
+
 Book *
 book_make(int queues)
 {
@@ -53,6 +57,8 @@ book_free(Book *book)
 	free(book->readings);
 	free(book->servings);
 	free(book->orders);
+	free(book->heard.list);
+	free(book->logged.list);
 	free(book->away.list);
 	free(book->stalled.list);
 	if (book->ledger != NULL)
@@ -382,16 +388,56 @@ hear_session(Book *book, int queue, const Event *event, const EventSession *hear
 	}
 }
 
+static void
+add_telling(Tellings *tellings, int queue, const Event *event, int number, int64_t at)
+{
+	Telling		telling = {.queue = queue,.seq = event->seq,.number = number,.at = at,.type = event->type};
+
+	if (event->type == STATE_EVENT)
+		telling.state = event->state;
+	else
+		telling.session = event->sessions[number];
+	tellings->list = grow(tellings->list, tellings->n, &tellings->room, sizeof(Telling));
+	tellings->list[tellings->n++] = telling;
+}
+
+/* All that an event told, but for what is not logged. */
+static void
+add_tellings(Tellings *tellings, int queue, const Event *event, int64_t at)
+{
+	int			n = event->type == STATE_EVENT ? 1 : event->type == MOVED_EVENT ? 0 : event->n_sessions;
+
+	for (int i = 0; i < n; i++)
+		add_telling(tellings, queue, event, i, at);
+}
+
+/* The queue of an event; -1: it is somebody else's. */
+static int
+queue_of(const Book *book, const Event *event)
+{
+	for (int q = 0; q < book->n_queues; q++)
+		if (strcmp(book->queues[q].name, event->queue) == 0)
+			return q;
+	return -1;
+}
+
+void
+book_logged(Book *book, const Event *event, int64_t at)
+{
+	int			queue = queue_of(book, event);
+
+	if (queue >= 0)
+		add_tellings(&book->logged, queue, event, at);
+}
+
 void
 book_heard(Book *book, const Event *event, int64_t heard_at)
 {
-	int			queue = -1;
+	int			queue = queue_of(book, event);
 
-	for (int q = 0; q < book->n_queues; q++)
-		if (strcmp(book->queues[q].name, event->queue) == 0)
-			queue = q;
 	if (queue < 0)
-		return;					/* somebody else's */
+		return;
+	add_tellings(&book->heard, queue, event, heard_at);
 	for (int i = 0; i < event->n_sessions; i++)
 		hear_session(book, queue, event, &event->sessions[i], heard_at);
 }
@@ -461,6 +507,12 @@ bool
 setting_passes(const Setting *setting)
 {
 	return setting->passes;
+}
+
+bool
+setting_is_random(const Setting *setting)
+{
+	return setting->random;
 }
 
 bool

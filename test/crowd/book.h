@@ -118,6 +118,50 @@ typedef struct Order
 	Deed		deed;
 } Order;
 
+/* What an event told of one session, or of the queue's state: by NOTIFY, or in the log of events. */
+typedef struct Telling
+{
+	int			queue;
+	int64_t		seq;			/* of the event */
+	int			number;			/* in the event, from 0 */
+	int64_t		at;				/* when it was heard, or by the log told */
+	EventType	type;
+	EventSession session;		/* of a release or an end */
+	QueueState	state;			/* of a change of state */
+} Telling;
+
+typedef struct Tellings
+{
+	Telling    *list;
+	int			n;
+	int			room;
+} Tellings;
+
+/* What is counted of a queue in its statistics, and by the tables. */
+typedef enum Figure
+{
+	JOINED_FIGURE,
+	RELEASED_FIGURE,
+	COMPLETED_FIGURE,
+	LEFT_FIGURE,
+	ABANDONED_FIGURE,
+	NO_SHOW_FIGURE,
+	EXPIRED_FIGURE,
+	REMOVED_FIGURE,
+	FIGURES
+} Figure;
+
+extern const char *const figure_names[FIGURES];
+
+/* Where an end is counted. */
+static inline Figure
+figure_of(Status final)
+{
+	return final == COMPLETED ? COMPLETED_FIGURE : final == LEFT ? LEFT_FIGURE :
+		final == ABANDONED ? ABANDONED_FIGURE : final == NO_SHOW ? NO_SHOW_FIGURE :
+		final == EXPIRED ? EXPIRED_FIGURE : REMOVED_FIGURE;
+}
+
 /* All that was ever answered of one session. */
 typedef struct Session
 {
@@ -157,6 +201,7 @@ typedef struct Setting
 	bool		open;			/* of a change of state: whether releases go on */
 	bool		shut;			/* of state or method: whether joins are refused */
 	bool		passes;			/* of the method: whether all come in at once */
+	bool		random;			/* of the method: whether newcomers may come to stand ahead */
 	int			weights[LANES]; /* of the turns: all 0 for strict priority */
 	int64_t		waiting_timeout;	/* 0: never */
 	int64_t		serving_timeout;
@@ -234,6 +279,10 @@ typedef struct BookQueue
 	int			snapshots_room;
 	Row		   *rows;			/* in the end */
 	int			n_rows;
+	QueueState	state;			/* likewise */
+	int64_t		figures[FIGURES];	/* by its statistics, likewise */
+	int64_t		drawn_from;		/* between these it was opened with a draw; 0: it was not */
+	int64_t		drawn_to;
 	LiveList	live[BELIEFS];
 } BookQueue;
 
@@ -262,6 +311,11 @@ typedef struct Book
 	int			n_orders;
 	int			orders_room;
 
+	Tellings	heard;			/* in the order of arrival */
+	Tellings	logged;			/* in the end: of each queue as the log returned them */
+	bool		log_read;		/* false: there is none, or it is that of another server */
+	bool		counted;		/* statistics were; false: there are none */
+
 	Spans		away;			/* when the listener was */
 	Spans		stalled;		/* when the machine, or the server, was */
 	int64_t		malformed;		/* events */
@@ -271,6 +325,8 @@ typedef struct Book
 	int64_t		still_wrong;
 	int64_t		checks_made;	/* calls of vqueue.check() */
 	int64_t		differences;	/* rows that they returned */
+	int64_t		draws_verified; /* entrants of draws that were recomputed */
+	int64_t		draws_wrong;	/* of those */
 	IdMap	   *orders_found;	/* in the business's table at the end */
 	int			n_orders_found;
 
@@ -318,6 +374,9 @@ extern void book_was_alive(Book *book);
 
 extern void book_heard(Book *book, const Event *event, int64_t heard_at);
 
+/* The log of events has this one, which it says was told then. */
+extern void book_logged(Book *book, const Event *event, int64_t at);
+
 /* A change of settings was asked for, and is over; changes of one queue come one by one. */
 extern int	settings_asked(Settings *settings, const Setting *setting, int64_t asked_at);
 extern void settings_over(Settings *settings, int change, Outcome outcome, int64_t at);
@@ -329,8 +388,9 @@ extern int64_t settings_highest_burst(const Settings *settings, int64_t from, in
 /* Whether one of which this holds may have been in force at some time from one moment to another. */
 extern bool settings_any(const Settings *settings, int64_t from, int64_t to, bool (*holds) (const Setting *setting));
 
-/* Such: all come in at once; joins are refused, or not; lanes have weights. */
+/* Such: all come in at once; newcomers come to random places; joins are refused, or not; lanes have weights. */
 extern bool setting_passes(const Setting *setting);
+extern bool setting_is_random(const Setting *setting);
 extern bool setting_is_shut(const Setting *setting);
 extern bool setting_admits(const Setting *setting);
 extern bool setting_is_weighted(const Setting *setting);

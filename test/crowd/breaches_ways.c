@@ -16,7 +16,7 @@
 static void
 pass_by_in_turns(Weather *weather)
 {
-	(void) breach_swap(weather, WEIGHTED_QUEUE);
+	(void) breach_swap(weather, WEIGHTED_QUEUE, 120);
 }
 
 /*
@@ -44,7 +44,7 @@ pass_by_readmitted(Weather *weather)
 			int64_t		at = late->ready_at;
 			int			n_of_other;
 
-			if (early == NULL || line_key(early->lane, early->ticket) < stands[i].key ||
+			if (early == NULL || line_key(early->lane, it->ranks[s]) < stands[i].key ||
 				early->ready_at <= at || early->ready_at > at + SECOND ||
 				(late->served_at != 0 && late->served_at < early->ready_at) ||
 				(late->left_at != 0 && late->left_at < early->ready_at))
@@ -299,8 +299,8 @@ open_never(Weather *weather)
 
 /* ---- readmissions ---- */
 
-static int
-find_readmitted(const Weather *weather)
+int
+breach_readmitted(const Weather *weather)
 {
 	for (int s = 0; s < weather->book->n_sessions; s++)
 	{
@@ -317,13 +317,13 @@ find_readmitted(const Weather *weather)
 static void
 end_once(Weather *weather)
 {
-	weather->book->sessions[find_readmitted(weather)].ended_events--;
+	weather->book->sessions[breach_readmitted(weather)].ended_events--;
 }
 
 static void
 release_once_more(Weather *weather)
 {
-	weather->book->sessions[find_readmitted(weather)].released_events++;
+	weather->book->sessions[breach_readmitted(weather)].released_events++;
 }
 
 static const Breach ways[] = {

@@ -22,7 +22,7 @@ client_open(Storm *storm, int number)
 	client->storm = storm;
 	client->random = random_start(random_bits(&seeds));
 	client->cancel_at = NEVER;
-	client->link = link_open(storm->name, &owner);
+	client->link = link_open(NULL, storm->name, &owner);
 	return client;
 }
 

@@ -302,7 +302,7 @@ static void
 stay_or_go(Client *client, int session)
 {
 	Kind		kind = storm_kind(client->storm->options, client->storm->book->sessions[session].queue);
-	bool		stays = kind == CALLING || kind == CLOCKED;
+	bool		stays = kind != PLAIN && kind != WEIGHTED;
 
 	if (stays && is_one_of(client, session, OVERSTAYING) && !chance(client, 0.03))
 		look_somehow(client, session);

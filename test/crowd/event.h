@@ -21,6 +21,15 @@ typedef enum EventType
 	EVENT_TYPES
 } EventType;
 
+typedef enum QueueState
+{
+	IS_OPEN,
+	IS_PAUSED,
+	IS_DRAINING,
+	IS_CLOSED,
+	STATES
+} QueueState;
+
 typedef struct EventSession
 {
 	Uuid		id;
@@ -38,7 +47,7 @@ typedef struct Event
 	Uuid		queue_id;
 	int			n_sessions;		/* released, ended */
 	EventSession sessions[MAX_EVENT_SESSIONS];
-	char		state[MAX_EVENT_TEXT];	/* state */
+	QueueState	state;			/* state */
 	int64_t		seq;			/* of the log; all but moved */
 	int64_t		waiting;		/* moved */
 	int64_t		serving;
@@ -46,7 +55,17 @@ typedef struct Event
 	int64_t		released_last_minute;
 } Event;
 
-/* Parse a payload; false, with what was expected at the offending place, if it is malformed. */
+/*
+ * Parse a payload, as NOTIFY brings it or as the log shows it, with a blank after each
+ * comma and colon; false, with what was expected at the offending place, if it is malformed.
+ */
 extern bool event_parse(const char *payload, Event *event, const char **expected);
+extern bool event_parse_logged(const char *payload, Event *event, const char **expected);
+
+extern const char *const event_type_names[EVENT_TYPES];
+extern const char *const state_names[STATES];
+
+/* Whether a state is known; sets it if so. */
+extern bool state_parse(const char *text, QueueState *state);
 
 #endif							/* CROWD_EVENT_H */

@@ -1,7 +1,6 @@
 /*
  * laws.c
- *		What has to hold of a storm: the list of laws, and those that compare what
- *		was answered and told with what is in the tables.
+ *		What has to hold of a storm: the list of laws, and what they look up.
  */
 #include "laws.h"
 
@@ -14,6 +13,7 @@
 #include "laws_ways.h"
 #include "laws_sessions.h"
 #include "laws_time.h"
+#include "laws_told.h"
 
 /* ---- looking up ---- */
 
@@ -62,6 +62,74 @@ index_touches(Case *it, const Book *book)
 	all_touches = book->touches;
 	qsort(it->touches, book->n_touches, sizeof(int), by_touched);
 }
+
+/* ---- places ---- */
+
+int64_t
+line_key(Lane lane, int64_t rank)
+{
+	return (int64_t) lane << 61 | rank;
+}
+
+static const Row *all_rows;
+
+static int
+by_place(const void *a, const void *b)
+{
+	const Row  *x = &all_rows[*(const int *) a];
+	const Row  *y = &all_rows[*(const int *) b];
+
+	if (x->order_key != y->order_key)
+		return compare_numbers(x->order_key, y->order_key);
+	return compare_numbers(x->ticket, y->ticket);
+}
+
+static bool
+was_moved(const Case *it, int session)
+{
+	for (int t = it->first_touch[session]; t < it->first_touch[session + 1]; t++)
+	{
+		const Touch *touch = &it->book->touches[it->touches[t]];
+
+		if (verb_moves(touch->verb) && touch->deed.outcome != ROLLED_BACK)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The key that a row has in the end is that of all its visits, unless it was moved:
+ * who comes into another lane of a queue with random places has a new one.
+ */
+static void
+index_ranks(Case *it, const Book *book)
+{
+	it->ranks = get_memory(book->n_sessions * sizeof(int64_t));
+	for (int q = 0; q < book->n_queues; q++)
+	{
+		const BookQueue *queue = &book->queues[q];
+		int		   *order = get_memory(queue->n_rows * sizeof(int));
+		bool		random = false;
+
+		for (int r = 0; r < queue->n_rows; r++)
+		{
+			order[r] = r;
+			random |= queue->rows[r].order_key > 0;
+		}
+		all_rows = queue->rows;
+		qsort(order, queue->n_rows, sizeof(int), by_place);
+		for (int i = 0; i < queue->n_rows; i++)
+		{
+			int			session = idmap_find(book->by_id, &queue->rows[order[i]].id);
+
+			if (session >= 0 && book->sessions[session].queue == q && !(random && was_moved(it, session)))
+				it->ranks[session] = i + 1;
+		}
+		free(order);
+	}
+}
+
+/* ---- visits ---- */
 
 static void
 add_visit(Visits *visits, const Visit *visit)
@@ -159,6 +227,7 @@ case_open(Case *it, const Book *book)
 	it->book = book;
 	index_rows(it, book);
 	index_touches(it, book);
+	index_ranks(it, book);
 	index_visits(it, book);
 }
 
@@ -166,6 +235,7 @@ void
 case_close(Case *it)
 {
 	free(it->rows);
+	free(it->ranks);
 	free(it->first_touch);
 	free(it->touches);
 	for (int q = 0; q < it->book->n_queues; q++)
@@ -235,167 +305,6 @@ case_tell(const Case *it, int session)
 	}
 }
 
-/* ---- I7: events ---- */
-
-typedef struct Heard
-{
-	int			due;
-	int			excused;
-	int			missing;
-	int			repeated;
-	int			untrue;
-	int			differing;
-} Heard;
-
-/*
- * One session's events of one kind; of what they tell so many happened, from one
- * time to another.  False if something is amiss.
- */
-static bool
-count_heard(const Book *book, Heard *heard, const Session *session, int events, int happened,
-			int64_t from, int64_t to)
-{
-	int64_t		seen = session->seen_serving_at > to ? session->seen_serving_at : to;
-
-	if (session->known_at != NEVER && session->known_at > seen)
-		seen = session->known_at;
-	heard->due += happened;
-	if (events == happened)
-		return true;
-	if (events > happened && happened > 0)
-		heard->repeated++;
-	else if (events > happened)
-		heard->untrue++;
-	else if (!spans_touch(&book->away, from, seen + EVENT_PATIENCE))
-		heard->missing++;
-	else
-	{
-		heard->excused++;
-		return true;
-	}
-	return false;
-}
-
-/* What happened to a session in all its visits that is to be told. */
-typedef struct Told
-{
-	int			releases;
-	int			ends;
-	int64_t		first_release;
-	int64_t		last_release;
-	int64_t		first_end;
-	int64_t		last_end;
-} Told;
-
-static Told
-to_be_told(const Case *it, int session)
-{
-	Told		told = {0};
-	int			n;
-	const Visit *visits = case_visits(it, session, &n);
-
-	for (int v = 0; v < n; v++)
-	{
-		int64_t		let_in_at = row_let_in_at(visits[v].row);
-		int64_t		left_at = visits[v].row->left_at;
-
-		if (let_in_at != 0)
-		{
-			told.first_release = told.releases++ == 0 ? let_in_at : told.first_release;
-			told.last_release = let_in_at;
-		}
-		if (left_at != 0)
-		{
-			told.first_end = told.ends++ == 0 ? left_at : told.first_end;
-			told.last_end = left_at;
-		}
-	}
-	return told;
-}
-
-static bool
-was_heard(const Book *book, int events, int happened, int64_t from, int64_t to)
-{
-	return events >= happened || spans_touch(&book->away, from, to + EVENT_PATIENCE);
-}
-
-bool
-laws_all_heard(const Book *book)
-{
-	Case		it = {0};
-	bool		all = true;
-
-	case_open(&it, book);
-	for (int s = 0; s < book->n_sessions && all; s++)
-	{
-		const Session *session = &book->sessions[s];
-		Told		told = to_be_told(&it, s);
-
-		all = it.patchy[s] ||
-			(was_heard(book, session->released_events, told.releases, told.first_release, told.last_release) &&
-			 was_heard(book, session->ended_events, told.ends, told.first_end, told.last_end));
-	}
-	for (int q = 0; q < book->n_queues && all; q++)
-		for (int v = 0; v < it.visits[q].n && all; v++)
-		{
-			const Visit *visit = &it.visits[q].list[v];
-			int64_t		at = row_let_in_at(visit->row);
-
-			all = visit->session >= 0 ||
-				(was_heard(book, 0, at != 0, at, at) &&
-				 was_heard(book, 0, visit->row->left_at != 0, visit->row->left_at, visit->row->left_at));
-		}
-	case_close(&it);
-	return all;
-}
-
-static void
-law_events(const Case *it, Verdict *verdict)
-{
-	const Book *book = it->book;
-	Heard		released = {0};
-	Heard		ended = {0};
-	int			differing = 0;
-	int			unheard = 0;
-	int			told = 0;
-
-	for (int s = 0; s < book->n_sessions; s++)
-	{
-		const Session *session = &book->sessions[s];
-		const Row  *row = case_row(it, s);
-		Told		due = to_be_told(it, s);
-		bool		right;
-
-		if (it->patchy[s])
-			continue;
-		right = count_heard(book, &released, session, session->released_events, due.releases,
-							due.first_release, due.last_release);
-		right &= count_heard(book, &ended, session, session->ended_events, due.ends,
-							 due.first_end, due.last_end);
-		if (!right && told++ < 2)
-			case_tell(it, s);
-		differing += session->event_differs ||
-			(row && row->left_at != 0 && session->ended_events == due.ends &&
-			 session->ended_event_status != row->status);
-	}
-	for (int q = 0; q < book->n_queues; q++)
-		for (int r = 0; r < book->queues[q].n_rows; r++)
-		{
-			const Row  *row = &book->queues[q].rows[r];
-
-			if (idmap_find(book->by_id, &row->id) < 0 && row_let_in_at(row) != 0 &&
-				!spans_touch(&book->away, row_let_in_at(row), row_let_in_at(row) + EVENT_PATIENCE))
-				unheard++;
-		}
-	verdict_say(verdict, released.missing + released.repeated + released.untrue + ended.missing +
-				ended.repeated + ended.untrue + differing + unheard + book->malformed == 0,
-				"%d releases, %d while the listener was away; %d missing, %d repeated, %d untrue; "
-				"%d ends, %d while away; %d missing, %d repeated, %d untrue; %d differing, %lld malformed",
-				released.due, released.excused, released.missing + unheard, released.repeated,
-				released.untrue, ended.due, ended.excused, ended.missing, ended.repeated, ended.untrue,
-				differing, (long long) book->malformed);
-}
-
 /* ---- I8 and answers ---- */
 
 static void
@@ -444,6 +353,10 @@ static const Law laws[] = {
 	{"I13", "doors: nobody joins where joins are refused, nor is refused elsewhere; passthrough keeps nobody waiting",
 	law_doors},
 	{"I14", "the clock: a queue changes at its moment, not before and not late", law_clock},
+	{"I15", "draws: all who came before the opening drew their places, nobody else, and anyone can recompute them",
+	law_draws},
+	{"I16", "the log of events: it has each release, each end and each state once and in order, as it was told", law_log},
+	{"I17", "statistics: they count what the tables have", law_statistics},
 	{"answers", "every statement was answered, or refused for a reason", law_answers},
 };
 

@@ -45,6 +45,7 @@ typedef struct Case
 	bool		silent;			/* print nothing of what is amiss */
 
 	int		   *rows;			/* of each session: its row in its queue, or -1 */
+	int64_t    *ranks;			/* of each session: its place by key and ticket, from 1; 0: it may have had others */
 	int		   *first_touch;	/* touches of session s: touches[first_touch[s]] up to the next's */
 	int		   *touches;		/* by session, then in the order of asking */
 	Visits	   *visits;			/* of each queue */
@@ -54,6 +55,16 @@ typedef struct Case
 
 extern void case_open(Case *it, const Book *book);
 extern void case_close(Case *it);
+
+/*
+ * Places of a lane: that of a session, which is by key and ticket; or behind all who
+ * have one, for who may have had another; or behind even those.
+ */
+#define RANK_UNKNOWN	((INT64_C(1) << 61) - 2)
+#define RANK_NONE		((INT64_C(1) << 61) - 1)
+
+/* A place in the whole line: by lane, then by place in it. */
+extern int64_t line_key(Lane lane, int64_t rank);
 
 /* The row of a session, or NULL. */
 extern const Row *case_row(const Case *it, int session);

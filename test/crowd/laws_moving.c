@@ -3,8 +3,8 @@
  *		The law of positions: what they may do while the line moves.
  *
  * Between two answers a position may have grown by as many as may have come to
- * stand ahead meanwhile: those who joined a higher lane, and those who were
- * moved into a higher lane or into the same.  A place counts from when it is taken,
+ * stand ahead meanwhile: those who joined a higher lane, or where places are random the
+ * same, and those who were moved into a higher lane or into the same.  A place counts from when it is taken,
  * so joins that were rolled back count as well.
  */
 #include "laws_moving.h"
@@ -22,16 +22,29 @@ typedef struct Entries
 	Samples		ends;
 } Entries;
 
+/* By when a place was taken, if it was. */
+static int64_t
+taken_by(const Deed *deed)
+{
+	return deed->answered_at != 0 ? deed->answered_at : deed_end(deed);
+}
+
 static void
 add_entry(Entries *lanes, int lane, bool same_lane, const Deed *deed)
 {
-	int64_t		end = deed->answered_at != 0 ? deed->answered_at : deed_end(deed);
-
 	for (int behind = same_lane ? lane : lane + 1; behind < LANES; behind++)
 	{
 		samples_add(&lanes[behind].begins, deed->asked_at);
-		samples_add(&lanes[behind].ends, end);
+		samples_add(&lanes[behind].ends, taken_by(deed));
 	}
+}
+
+/* Whether a newcomer may have come to stand ahead of others of its lane. */
+static bool
+may_be_random(const Book *book, const Join *join)
+{
+	return settings_any(&book->queues[join->queue].methods, join->deed.asked_at, taken_by(&join->deed),
+						setting_is_random);
 }
 
 /* For each queue, and each lane of it. */
@@ -41,8 +54,11 @@ collect_entries(const Book *book)
 	Entries    *entries = get_memory(book->n_queues * LANES * sizeof(Entries));
 
 	for (int j = 0; j < book->n_joins; j++)
-		add_entry(&entries[book->joins[j].queue * LANES], book->joins[j].lane, false,
-				  &book->joins[j].deed);
+	{
+		const Join *join = &book->joins[j];
+
+		add_entry(&entries[join->queue * LANES], join->lane, may_be_random(book, join), &join->deed);
+	}
 	for (int t = 0; t < book->n_touches; t++)
 	{
 		const Touch *touch = &book->touches[t];

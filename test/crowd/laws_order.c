@@ -1,6 +1,6 @@
 /*
  * laws_order.c
- *		Who surely waited when, and the law that goes by that: order.
+ *		Who surely waited when, and the laws about where they stood: order and draws.
  */
 #include "highest.h"
 #include "laws_time.h"
@@ -11,12 +11,6 @@
 
 /* A release step that found a row locked does not look at it again, for about so long. */
 #define STEP		(SECOND / 2)
-
-int64_t
-line_key(Lane lane, int64_t ticket)
-{
-	return (int64_t) lane << 61 | ticket;
-}
 
 /* ---- who surely waited ---- */
 
@@ -41,6 +35,7 @@ may_come_again(const Case *it, int session, int touch)
 static void
 add_stand(const Case *it, StandList *stands, int session, int64_t from, int64_t to, Lane lane)
 {
+	int64_t		key = line_key(lane, it->ranks[session] > 0 ? it->ranks[session] : RANK_UNKNOWN);
 	int			n;
 	const Visit *visits = case_visits(it, session, &n);
 
@@ -48,7 +43,7 @@ add_stand(const Case *it, StandList *stands, int session, int64_t from, int64_t 
 	{
 		const Row  *row = visits[v].row;
 		int64_t		let_in_at = row_let_in_at(row);
-		Stand		stand = {from, to, to, line_key(lane, row->ticket), session};
+		Stand		stand = {from, to, to, key, session};
 
 		if (visits[v].from > stand.from)
 			stand.from = visits[v].from;
@@ -187,6 +182,13 @@ seen_inside_at(const Case *it, const Visit *visit)
 	return it->book->sessions[visit->session].seen_serving_at;
 }
 
+/* Who comes straight in never stood: nobody may, while anybody does. */
+static int64_t
+rank_at_door(const Case *it, const Visit *visit)
+{
+	return row_let_in_at(visit->row) == visit->row->joined_at ? RANK_NONE : it->ranks[visit->session];
+}
+
 static Doorway
 get_doorway(const Case *it, int queue)
 {
@@ -198,10 +200,11 @@ get_doorway(const Case *it, int queue)
 	{
 		const Row  *row = visits->list[v].row;
 		int64_t		at = row_let_in_at(row);
-		Entrance	entrance = {at, NEVER, line_key(row->lane, row->ticket), visits->list[v].session};
+		Entrance	entrance = {at, NEVER, 0, visits->list[v].session};
 
 		if (at == 0 || entrance.session < 0 || queue_may_pass(of, at, at))
 			continue;
+		entrance.key = line_key(row->lane, rank_at_door(it, &visits->list[v]));
 		entrance.seen_at = seen_inside_at(it, &visits->list[v]);
 		if (may_have_moved(it, entrance.session, at, entrance.seen_at))
 			continue;
@@ -287,4 +290,103 @@ law_order(const Case *it, Verdict *verdict)
 	}
 	verdict_say(verdict, passed == 0, "%d came in while %d times somebody surely stood; %d passed by",
 				entered, stood, passed);
+}
+
+/* ---- I15: draws ---- */
+
+typedef struct Draws
+{
+	int			drawn;
+	int			left_out;
+	int			intruders;
+	int			misplaced;		/* two of a place, or one beyond the last */
+} Draws;
+
+static bool
+is_drawn(const Row *row)
+{
+	return row->order_key < 0;
+}
+
+/* Places are the numbers from 0 on; keys are those, and below 0. */
+static void
+look_at_places(const BookQueue *queue, Draws *draws)
+{
+	int			drawn = 0;
+	bool	   *taken;
+
+	for (int r = 0; r < queue->n_rows; r++)
+		drawn += is_drawn(&queue->rows[r]);
+	taken = get_memory(drawn * sizeof(bool));
+	for (int r = 0; r < queue->n_rows; r++)
+	{
+		int64_t		place = queue->rows[r].order_key + (INT64_C(1) << 62);
+
+		if (!is_drawn(&queue->rows[r]))
+			continue;
+		if (place >= drawn || taken[place])
+			draws->misplaced++;
+		else
+			taken[place] = true;
+	}
+	draws->drawn += drawn;
+	free(taken);
+}
+
+/* When somebody first asked for each session; NEVER: nobody did. */
+static int64_t *
+first_asked(const Book *book)
+{
+	int64_t    *asked = get_memory(book->n_sessions * sizeof(int64_t));
+
+	for (int s = 0; s < book->n_sessions; s++)
+		asked[s] = NEVER;
+	for (int j = 0; j < book->n_joins; j++)
+	{
+		const Join *join = &book->joins[j];
+
+		if (join->session >= 0 && join->deed.asked_at < asked[join->session])
+			asked[join->session] = join->deed.asked_at;
+	}
+	return asked;
+}
+
+/* Whether somebody may have ended a session, or tried to, before a time. */
+static bool
+may_have_ended(const Case *it, int session, int64_t by)
+{
+	for (int t = it->first_touch[session]; t < it->first_touch[session + 1]; t++)
+		if (it->book->touches[it->touches[t]].deed.asked_at <= by)
+			return true;
+	return false;
+}
+
+void
+law_draws(const Case *it, Verdict *verdict)
+{
+	const Book *book = it->book;
+	int64_t    *asked = first_asked(book);
+	Draws		draws = {0};
+
+	for (int q = 0; q < book->n_queues; q++)
+		look_at_places(&book->queues[q], &draws);
+	for (int s = 0; s < book->n_sessions; s++)
+	{
+		const Session *session = &book->sessions[s];
+		const Row  *row = case_row(it, s);
+		const BookQueue *queue = row != NULL ? &book->queues[session->queue] : NULL;
+
+		if (row == NULL || session->known_at == NEVER)
+			continue;
+		if (!is_drawn(row))
+			draws.left_out += session->known_at < queue->drawn_from && !may_have_ended(it, s, queue->drawn_to);
+		else if (queue->drawn_from == 0 || (asked[s] != NEVER && asked[s] > queue->drawn_to))
+			draws.intruders++;
+	}
+	free(asked);
+	verdict_say(verdict, draws.left_out + draws.intruders + draws.misplaced + book->draws_wrong == 0 &&
+				book->draws_verified == draws.drawn,
+				"%d drawn, %lld recomputed, %lld of them wrong; %d left out, %d came later, %d misplaced",
+				draws.drawn, (long long) book->draws_verified, (long long) book->draws_wrong, draws.left_out,
+				draws.intruders, draws.misplaced);
 }

@@ -1,6 +1,6 @@
 /*
  * laws_time.h
- *		The laws of a storm that go by times: cap, rate, order and liveness.
+ *		The laws of a storm that go by times: cap, rate, order, draws and liveness.
  */
 #ifndef CROWD_LAWS_TIME_H
 #define CROWD_LAWS_TIME_H
@@ -10,6 +10,7 @@
 extern void law_cap(const Case *it, Verdict *verdict);
 extern void law_rate(const Case *it, Verdict *verdict);
 extern void law_order(const Case *it, Verdict *verdict);
+extern void law_draws(const Case *it, Verdict *verdict);
 extern void law_liveness(const Case *it, Verdict *verdict);
 
 /* While a session surely waited, in a lane that is known, with its row locked by nobody. */
@@ -18,11 +19,10 @@ typedef struct Stand
 	int64_t		from;
 	int64_t		to;
 	int64_t		seen_to;		/* who was let in meanwhile must have been seen inside before then */
-	int64_t		key;			/* place in the line: by lane, then by ticket */
+	int64_t		key;			/* place in the line: by lane, then by place in it */
 	int			session;
 } Stand;
 
 extern Stand *stands_of(const Case *it, int queue, int *n);
-extern int64_t line_key(Lane lane, int64_t ticket);
 
 #endif							/* CROWD_LAWS_TIME_H */

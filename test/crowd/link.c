@@ -15,6 +15,7 @@
 struct Link
 {
 	PGconn	   *conn;			/* NULL: lost, and not tried again yet */
+	const char *server;			/* a connection string, or NULL */
 	char		name[40];
 	LinkOwner	owner;
 	bool		connected;
@@ -40,10 +41,10 @@ take_notice(void *arg, const PGresult *notice)
 static void
 begin_connecting(Link *link)
 {
-	const char *keywords[] = {"application_name", NULL};
-	const char *values[] = {link->name, NULL};
+	const char *keywords[] = {"dbname", "application_name", NULL};
+	const char *values[] = {link->server, link->name, NULL};
 
-	link->conn = PQconnectStartParams(keywords, values, 0);
+	link->conn = PQconnectStartParams(keywords, values, 1);
 	link->polling = PGRES_POLLING_WRITING;
 	link->next_try = steady_time() + CONNECT_PATIENCE;
 	if (link->conn == NULL)
@@ -52,10 +53,11 @@ begin_connecting(Link *link)
 }
 
 Link *
-link_open(const char *application_name, const LinkOwner *owner)
+link_open(const char *server, const char *application_name, const LinkOwner *owner)
 {
 	Link	   *link = get_memory(sizeof(Link));
 
+	link->server = server;
 	snprintf(link->name, sizeof(link->name), "%s", application_name);
 	link->owner = *owner;
 	begin_connecting(link);

@@ -2,7 +2,8 @@
  * link.h
  *		One connection that never blocks, and comes back after it was lost.
  *
- * It is found as the environment says, also among several hosts.  Its owner is
+ * It is found by a connection string, where one is given, and else as the environment
+ * says, also among several hosts.  Its owner is
  * called when it is ready, when a statement has been answered, and when it was
  * lost; a lost one is connected anew by itself until it is closed.
  */
@@ -27,7 +28,7 @@ typedef struct LinkOwner
 	void		(*notified) (void *owner, const PGnotify *notify, int64_t at);	/* or NULL */
 } LinkOwner;
 
-extern Link *link_open(const char *application_name, const LinkOwner *owner);
+extern Link *link_open(const char *server, const char *application_name, const LinkOwner *owner);
 extern void link_close(Link *link);
 
 extern bool link_is_ready(const Link *link);	/* connected, and nothing is under way */

@@ -85,7 +85,7 @@ counter_open(Storm *storm)
 	LinkOwner	owner = {counter, counter_ready, counter_answered, counter_lost, NULL};
 
 	counter->storm = storm;
-	counter->link = link_open("crowd counter", &owner);
+	counter->link = link_open(storm->options->direct, "crowd counter", &owner);
 	return counter;
 }
 
@@ -189,7 +189,7 @@ hearer_open(Storm *storm)
 	LinkOwner	owner = {hearer, hearer_ready, hearer_answered, hearer_lost, hearer_notified};
 
 	hearer->storm = storm;
-	hearer->link = link_open("crowd hearer", &owner);
+	hearer->link = link_open(storm->options->direct, "crowd hearer", &owner);
 	return hearer;
 }
 

@@ -87,7 +87,7 @@ usage(void)
 		 "A storm of everything at random:\n"
 		 "  --seconds N         at most so long; SIGTERM or SIGUSR1 ends it earlier (10)\n"
 		 "  --clients N         connections (24)\n"
-		 "  --queues N          queues to create (4)\n"
+		 "  --queues N          queues to create (6)\n"
 		 "  --prefix NAME       their names are NAME1 to NAMEN (storm)\n"
 		 "  --rate N            releases a minute, to begin with (6000)\n"
 		 "  --cap N             users inside at once, to begin with (60)\n"
@@ -95,6 +95,8 @@ usage(void)
 		 "  --no-settings       do not change settings\n"
 		 "  --sick              with one more queue, in which every release fails\n"
 		 "  --ledger FILE       append a line for each change that was acknowledged\n"
+		 "  --direct CONNINFO   the server itself, for who listens and observes, where clients\n"
+		 "                      go through a pooler\n"
 		 "\n"
 		 "VQ_SEED sets the seed of what is random (1995 for a trace, or else any).");
 }
@@ -120,12 +122,13 @@ read_options(int argc, char **argv)
 		{"no-settings", no_argument, NULL, 'N'},
 		{"sick", no_argument, NULL, 'K'},
 		{"ledger", required_argument, NULL, 'l'},
+		{"direct", required_argument, NULL, 'D'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0}
 	};
 	Options		options = {.queue = "nasa",.speed = 120,.rate_per_minute = 21600,.cap = 520,
 	.connections = 24,.give_up_after = 45,.seed = 1995,
-	.of_storm = {.seconds = 10,.clients = 24,.queues = 4,.prefix = "storm",.rate = 6000,.cap = 60,
+	.of_storm = {.seconds = 10,.clients = 24,.queues = 6,.prefix = "storm",.rate = 6000,.cap = 60,
 	.settings = true}};
 	const char *seed = getenv("VQ_SEED");
 	int			c;
@@ -186,6 +189,9 @@ read_options(int argc, char **argv)
 				break;
 			case 'l':
 				options.of_storm.ledger = optarg;
+				break;
+			case 'D':
+				options.of_storm.direct = optarg;
 				break;
 			case 'h':
 				usage();

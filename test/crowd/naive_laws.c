@@ -13,9 +13,12 @@
 
 #define STORMS	40
 
-/* The simple ones know nothing of other ways than the first two queues have, but of calls. */
-#define PLAIN_QUEUES	2
-#define CAPPED_QUEUES	3
+/* The simple ones know nothing of other ways than the first two queues have, but of random places and of calls. */
+static const int plain[] = {0, 1, RANDOM_QUEUE};
+static const int capped[] = {0, 1, RANDOM_QUEUE, CALLING_QUEUE};
+
+#define PLAIN_QUEUES	3
+#define CAPPED_QUEUES	4
 
 /* ---- the simple laws ---- */
 
@@ -26,9 +29,9 @@ naive_cap(const Case *it)
 
 	for (int q = 0; q < CAPPED_QUEUES; q++)
 	{
-		const BookQueue *queue = &it->book->queues[q];
+		const BookQueue *queue = &it->book->queues[capped[q]];
 		int			n;
-		Row		   *rows = case_visit_rows(it, q, &n);
+		Row		   *rows = case_visit_rows(it, capped[q], &n);
 
 		for (int a = 0; a < n; a++)
 		{
@@ -89,7 +92,7 @@ naive_rate(const Case *it)
 {
 	for (int q = 0; q < PLAIN_QUEUES; q++)
 	{
-		const BookQueue *queue = &it->book->queues[q];
+		const BookQueue *queue = &it->book->queues[plain[q]];
 
 		for (int a = 0; a < queue->n_rows; a++)
 		{
@@ -116,36 +119,78 @@ naive_rate(const Case *it)
 	return true;
 }
 
+/* Whether a session came in from further behind than somebody stood, of whom this is the row. */
+static bool
+came_from_behind(const Row *row, const Row *stood, int lane)
+{
+	if (row->lane != (Lane) lane || row_let_in_at(row) == row->joined_at)
+		return row->lane > (Lane) lane || (row->lane == (Lane) lane && row_let_in_at(row) == row->joined_at);
+	if (row->order_key != stood->order_key)
+		return row->order_key > stood->order_key;
+	return row->ticket > stood->ticket;
+}
+
+/* Where places are random, who was moved may have had another before. */
+static bool
+was_moved(const Book *book, int session)
+{
+	for (int t = 0; t < book->n_touches; t++)
+		if (book->touches[t].session == session && book->touches[t].verb == V_MOVE &&
+			book->touches[t].deed.outcome != ROLLED_BACK)
+			return true;
+	return false;
+}
+
+static bool
+moves_about(const Book *book, const Session *session, int64_t from, int64_t to)
+{
+	for (int t = 0; t < book->n_touches; t++)
+		if (book->touches[t].session == session - book->sessions && book->touches[t].verb == V_MOVE &&
+			book->touches[t].deed.asked_at <= to && book->touches[t].deed.ended_at >= from)
+			return true;
+	return false;
+}
+
+static bool
+naive_order_of(const Case *it, int q)
+{
+	bool		holds = true;
+	int			n;
+	Stand	   *stands = stands_of(it, q, &n);
+
+	for (int s = 0; s < it->book->n_sessions; s++)
+	{
+		const Session *session = &it->book->sessions[s];
+		const Row  *row = session->queue == q ? case_row(it, s) : NULL;
+
+		if (row == NULL || row->served_at == 0 ||
+			moves_about(it->book, session, row->served_at, session->seen_serving_at))
+			continue;
+		for (int i = 0; i < n; i++)
+		{
+			int			lane = stands[i].key >> 61;
+
+			if (row->served_at <= stands[i].from || row->served_at >= stands[i].to ||
+				session->seen_serving_at >= stands[i].seen_to)
+				continue;
+			if (q == RANDOM_QUEUE && (int) row->lane == lane &&
+				(was_moved(it->book, s) || was_moved(it->book, stands[i].session)))
+				continue;
+			if (came_from_behind(row, case_row(it, stands[i].session), lane))
+				holds = false;
+		}
+	}
+	free(stands);
+	return holds;
+}
+
 static bool
 naive_order(const Case *it)
 {
 	bool		holds = true;
 
 	for (int q = 0; q < PLAIN_QUEUES; q++)
-	{
-		int			n;
-		Stand	   *stands = stands_of(it, q, &n);
-
-		for (int s = 0; s < it->book->n_sessions; s++)
-		{
-			const Session *session = &it->book->sessions[s];
-			const Row  *row = session->queue == q ? case_row(it, s) : NULL;
-			bool		moved = false;
-
-			if (row == NULL || row->served_at == 0)
-				continue;
-			for (int t = 0; t < it->book->n_touches; t++)
-				moved |= it->book->touches[t].session == s && it->book->touches[t].verb == V_MOVE &&
-					it->book->touches[t].deed.asked_at <= session->seen_serving_at &&
-					it->book->touches[t].deed.ended_at >= row->served_at;
-			for (int i = 0; i < n && !moved; i++)
-				if (row->served_at > stands[i].from && row->served_at < stands[i].to &&
-					session->seen_serving_at < stands[i].seen_to &&
-					line_key(row->lane, row->ticket) > stands[i].key)
-					holds = false;
-		}
-		free(stands);
-	}
+		holds &= naive_order_of(it, plain[q]);
 	return holds;
 }
 
@@ -159,7 +204,7 @@ jog(Weather *weather, Random *random)
 
 	for (int i = 0; i < changes; i++)
 	{
-		BookQueue  *queue = &weather->book->queues[random_between(random, 0, 1)];
+		BookQueue  *queue = &weather->book->queues[plain[random_between(random, 0, PLAIN_QUEUES - 1)]];
 		Row		   *row = &queue->rows[random_between(random, 0, queue->n_rows - 1)];
 		int64_t		by = random_between(random, -3, 3) * (random_chance(random, 0.5) ? 1 : 4000);
 

@@ -107,7 +107,8 @@ place_read(const PGresult *result, int row)
 	" " MICROSECONDS("s.served_at") "," \
 	" " MICROSECONDS("s.left_at") "," \
 	" " MICROSECONDS("s.ready_at") "," \
-	" " MICROSECONDS("s.extended_at") \
+	" " MICROSECONDS("s.extended_at") "," \
+	" vqueue._order_key(s.queue_id, s.ticket, s.place_key)" \
 	" FROM vqueue.user_sessions s JOIN vqueue.queues q ON q.id = s.queue_id" \
 	" WHERE q.name = $1 ORDER BY s.ticket"
 
@@ -133,6 +134,7 @@ rows_fetch(PGconn *conn, const char *queue, int *n)
 		rows[i].left_at = number_field(result, i, 7, 0);
 		rows[i].ready_at = number_field(result, i, 8, 0);
 		rows[i].extended_at = number_field(result, i, 9, 0);
+		rows[i].order_key = number_field(result, i, 10, 0);
 	}
 	PQclear(result);
 	return rows;

@@ -64,6 +64,7 @@ typedef struct Row
 	int64_t		left_at;
 	int64_t		ready_at;
 	int64_t		extended_at;
+	int64_t		order_key;		/* by what it stands in its lane, and then by its ticket */
 } Row;
 
 /* When it took its slot, by being called or by coming straight in; 0 if it did not. */

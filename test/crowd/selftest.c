@@ -99,8 +99,9 @@ test_texts(void)
 	text[8] = 'x';
 	tap(!uuid_parse(text, strlen(text), &again) && !uuid_parse(text, 5, &again), "uuid: malformed ones");
 	tap(parse_number("-120", 4, &number) && number == -120, "number: parsed");
+	tap(parse_number("9223372036854775807", 19, &number) && number == INT64_MAX, "number: the highest");
 	tap(!parse_number("", 0, &number) && !parse_number("-", 1, &number) &&
-		!parse_number("1x", 2, &number) && !parse_number("1234567890123456789", 19, &number),
+		!parse_number("1x", 2, &number) && !parse_number("9223372036854775808", 19, &number),
 		"number: malformed ones");
 }
 
@@ -156,6 +157,7 @@ static const char *const bad_events[] = {
 	TOLD("state") ",\"state\":\"pau\nsed\"}",
 	TOLD("state") ",\"other\":\"paused\"}",
 	HEAD("state") ",\"state\":\"paused\"}",
+	TOLD("state") ",\"state\":\"away\"}",
 	TOLD("moved") ",\"waiting\":0,\"serving\":100,\"head\":null,\"released_last_minute\":600}",
 	HEAD("moved") ",\"waiting\":12,\"serving\":100,\"head\":17}",
 	HEAD("moved") ",\"waiting\":-1,\"serving\":100,\"head\":17,\"released_last_minute\":600}",
@@ -164,6 +166,26 @@ static const char *const bad_events[] = {
 	"{\"v\":1,\"event\":\"state\",\"at\":\"2026-01-01 00:00:00+02\",\"tenant\":\"default\",\"queue\":\"q\","
 	"\"queue_id\":\"00000000-0000-7000-8000-000000000002\",\"state\":\"paused\",\"seq\":1}",
 };
+
+/* The same event as the log shows it, with a blank after each comma and colon. */
+static const char *
+spaced(const char *payload)
+{
+	static char text[2 * MAX_EVENT];
+	char	   *at = text;
+	bool		in_string = false;
+
+	for (const char *c = payload; *c != '\0'; c++)
+	{
+		*at++ = *c;
+		if (*c == '"' && (c == payload || c[-1] != '\\'))
+			in_string = !in_string;
+		if (!in_string && (*c == ',' || *c == ':'))
+			*at++ = ' ';
+	}
+	*at = '\0';
+	return text;
+}
 
 static void
 test_events(void)
@@ -180,7 +202,13 @@ test_events(void)
 		tap(parsed && strcmp(event.queue, "a \"b\"") == 0, "event: good one %zu", i + 1);
 		if (!parsed)
 			tap_note("expected %s in %s", expected, good_events[i]);
+		tap(event_parse_logged(spaced(good_events[i]), &event, &expected) &&
+			!event_parse_logged(good_events[i], &event, &expected) &&
+			!event_parse(spaced(good_events[i]), &event, &expected), "event: good one %zu, from the log", i + 1);
 	}
+	(void) event_parse(good_events[3], &event, &expected);
+	tap(event.type == STATE_EVENT && event.state == IS_PAUSED && event.seq == INT64_C(1795611981129359),
+		"event: its state and number");
 	(void) event_parse(good_events[2], &event, &expected);
 	tap(event.type == ENDED_EVENT && event.n_sessions == 1 && event.sessions[0].ticket == 17 &&
 		event.sessions[0].status == LEFT && event.sessions[0].user_id.bytes[15] == 4,

@@ -10,17 +10,18 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "checks.h"
 
 Setting
 steer_beginning(const StormOptions *options, Kind kind)
 {
-	Setting		setting = {.rate = options->rate,.cap = options->cap,.open = true};
+	Setting		setting = {.rate = options->rate,.cap = options->cap,.open = kind != DRAWN,.random = kind == RANDOM};
 	static const int weights[LANES] = {8, 4, 2, 1};
 
 	setting.burst = default_burst(options->rate);
-	if (kind == CALLING || kind == CLOCKED)
+	if (kind == CALLING || kind == CLOCKED || kind == RANDOM)
 	{
 		setting.waiting_timeout = 3 * SECOND;
 		setting.serving_timeout = 2 * SECOND;
@@ -105,7 +106,7 @@ steer_open(Storm *storm)
 	steer->random = random_start(storm->options->seed * 1000 + 999);
 	steer->changed_queue = -1;
 	steer->clock.queue = -1;
-	steer->link = link_open(storm->name, &owner);
+	steer->link = link_open(NULL, storm->name, &owner);
 	return steer;
 }
 
@@ -177,7 +178,8 @@ change_state(Steer *steer, BookQueue *queue, bool open)
 static void
 change_method(Steer *steer, BookQueue *queue, const char *method)
 {
-	Setting		setting = {.passes = method[0] == 'p',.shut = method[0] == 'r'};
+	Setting		setting = {.passes = strcmp(method, "passthrough") == 0,.shut = strcmp(method, "reject") == 0,
+	.random = strcmp(method, "random") == 0};
 
 	snprintf(steer->sql, sizeof(steer->sql), "SELECT vqueue.alter_queue('%s', method => '%s')", queue->name, method);
 	begin_change(steer, &queue->methods, &setting);
@@ -229,7 +231,7 @@ undo_change(Steer *steer)
 	BookQueue  *queue = &steer->storm->book->queues[steer->changed_queue];
 
 	if (steer->changed_method)
-		change_method(steer, queue, "fifo");
+		change_method(steer, queue, storm_kind(steer->storm->options, steer->changed_queue) == RANDOM ? "random" : "fifo");
 	else
 		change_state(steer, queue, true);
 }
@@ -248,8 +250,18 @@ static const Habit habits[KINDS] = {
 	[PLAIN] = {25, 0, 0, 0, 0},
 	[CALLING] = {15, 40, 0, 0, 0},
 	[WEIGHTED] = {15, 0, 40, 0, 0},
-	[CLOCKED] = {10, 15, 0, 40, 20}
+	[CLOCKED] = {10, 15, 0, 40, 20},
+	[RANDOM] = {15, 20, 0, 25, 0},
+	[DRAWN] = {20, 35, 0, 0, 0}
 };
+
+static const char *
+other_method(Steer *steer, int number)
+{
+	if (storm_kind(steer->storm->options, number) == RANDOM)
+		return "fifo";
+	return random_chance(&steer->random, 0.5) ? "passthrough" : "reject";
+}
 
 static void
 change_something(Steer *steer, int number)
@@ -272,7 +284,7 @@ change_something(Steer *steer, int number)
 	{
 		steer->changed_queue = number;
 		steer->changed_method = true;
-		change_method(steer, queue, r % 2 == 0 ? "passthrough" : "reject");
+		change_method(steer, queue, other_method(steer, number));
 	}
 	else if ((r -= habit->method) < habit->clock)
 		clock_begin(steer, number);

@@ -3,7 +3,7 @@
  *		A connection that waits for its answers: it sets the stage for a storm, looks
  *		at the line while it stands still, and reads the tables in the end.
  */
-#include "still.h"
+#include "still_inside.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,12 +15,6 @@
 #define PATIENCE	(60 * SECOND)
 #define SETTLING	(2 * SECOND)
 
-struct Still
-{
-	Storm	   *storm;
-	PGconn	   *conn;
-};
-
 static void
 ignore_notice(void *arg, const char *message)
 {
@@ -28,8 +22,8 @@ ignore_notice(void *arg, const char *message)
 	(void) message;
 }
 
-static void
-nap(void)
+void
+still_nap(void)
 {
 	usleep(50000);
 }
@@ -38,20 +32,19 @@ nap(void)
 static bool
 connect_still(Still *still)
 {
-	static const char *const keywords[] = {"application_name", NULL};
-	static const char *const values[] = {"crowd observer", NULL};
+	static const char *const keywords[] = {"dbname", "application_name", NULL};
+	const char *const values[] = {still->storm->options->direct, "crowd observer", NULL};
 
 	if (still->conn != NULL && PQstatus(still->conn) == CONNECTION_OK)
 		return true;
 	PQfinish(still->conn);
-	still->conn = PQconnectdbParams(keywords, values, 0);
+	still->conn = PQconnectdbParams(keywords, values, 1);
 	PQsetNoticeProcessor(still->conn, ignore_notice, NULL);
 	return PQstatus(still->conn) == CONNECTION_OK;
 }
 
-/* Ask until it succeeds, or die; with faults, a server that is away may come back. */
-static PGresult *
-ask(Still *still, const char *sql, int n, const char *const *params)
+PGresult *
+still_ask(Still *still, const char *sql, int n, const char *const *params)
 {
 	int64_t		give_up_at = steady_time() + PATIENCE;
 
@@ -70,14 +63,14 @@ ask(Still *still, const char *sql, int n, const char *const *params)
 		if (!still->storm->options->faults || steady_time() > give_up_at)
 			die("%s failed: %s", sql, PQerrorMessage(still->conn));
 		PQclear(result);
-		nap();
+		still_nap();
 	}
 }
 
-static void
-tell(Still *still, const char *sql)
+void
+still_tell(Still *still, const char *sql)
 {
-	PQclear(ask(still, sql, 0, NULL));
+	PQclear(still_ask(still, sql, 0, NULL));
 }
 
 Still *
@@ -107,18 +100,18 @@ make_sick_queue(Still *still)
 	PGresult   *result;
 
 	snprintf(sql, sizeof(sql), "SELECT vqueue.create_queue('%s_sick', 60000, 100)", prefix);
-	result = ask(still, sql, 0, NULL);
+	result = still_ask(still, sql, 0, NULL);
 	snprintf(sql, sizeof(sql), "CREATE FUNCTION %s_refuse() RETURNS trigger LANGUAGE plpgsql AS"
 			 " $$BEGIN RAISE EXCEPTION 'this queue is sick'; END$$", prefix);
-	tell(still, sql);
+	still_tell(still, sql);
 	snprintf(sql, sizeof(sql), "CREATE TRIGGER %s_refuse BEFORE UPDATE ON vqueue.user_sessions"
 			 " FOR EACH ROW WHEN (NEW.queue_id = '%s') EXECUTE FUNCTION %s_refuse()", prefix,
 			 PQgetvalue(result, 0, 0), prefix);
-	tell(still, sql);
+	still_tell(still, sql);
 	PQclear(result);
 	snprintf(sql, sizeof(sql), "SELECT count(*) FROM vqueue.join_many('%s_sick',"
 			 " ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 200)))", prefix);
-	tell(still, sql);
+	still_tell(still, sql);
 }
 
 void
@@ -128,7 +121,8 @@ still_begin(Still *still)
 	char		sql[500];
 
 	snprintf(sql, sizeof(sql), "CREATE TABLE %s (id uuid PRIMARY KEY)", still->storm->orders);
-	tell(still, sql);
+	still_tell(still, sql);
+	still_mark_log(still);
 	for (int q = 0; q < book->n_queues; q++)
 	{
 		int64_t		now = wall_time();
@@ -140,13 +134,16 @@ still_begin(Still *still)
 		(void) settings_asked(&queue->methods, &setting, now);
 		(void) settings_asked(&queue->turns, &setting, now);
 		(void) settings_asked(&queue->graces, &setting, now);
-		snprintf(sql, sizeof(sql), "SELECT vqueue.create_queue('%s', %lld, %lld, waiting_timeout => '%lld us',"
-				 " serving_timeout => '%lld us', claim_timeout => '%lld us', lane_weights => CASE WHEN %d > 0"
+		snprintf(sql, sizeof(sql), "SELECT vqueue.create_queue('%s', %lld, %lld, state => '%s', method => '%s',"
+				 " waiting_timeout => '%lld us', serving_timeout => '%lld us', claim_timeout => '%lld us', lane_weights => CASE WHEN %d > 0"
 				 " THEN ARRAY[%d, %d, %d, %d] END)", queue->name, (long long) setting.rate,
-				 (long long) setting.cap, (long long) setting.waiting_timeout,
+				 (long long) setting.cap, setting.open ? "open" : "paused", setting.random ? "random" : "fifo",
+				 (long long) setting.waiting_timeout,
 				 (long long) setting.serving_timeout, (long long) setting.claim_timeout, setting.weights[0],
 				 setting.weights[0], setting.weights[1], setting.weights[2], setting.weights[3]);
-		tell(still, sql);
+		still_tell(still, sql);
+		if (storm_kind(still->storm->options, q) == DRAWN)
+			still_gather(still, q);
 	}
 	if (still->storm->options->sick)
 		make_sick_queue(still);
@@ -160,7 +157,7 @@ claim_for_all(Still *still, const char *queue)
 
 	snprintf(sql, sizeof(sql), "SELECT count(vqueue.claim(s.id)) FROM vqueue.user_sessions s"
 			 " JOIN vqueue.queues q ON q.id = s.queue_id WHERE q.name = '%s' AND s.status = 'ready'", queue);
-	tell(still, sql);
+	still_tell(still, sql);
 }
 
 void
@@ -174,11 +171,11 @@ still_end(Still *still)
 	if (!still->storm->options->sick)
 		return;
 	snprintf(sql, sizeof(sql), "DROP TRIGGER %s_refuse ON vqueue.user_sessions", prefix);
-	tell(still, sql);
+	still_tell(still, sql);
 	snprintf(sql, sizeof(sql), "DROP FUNCTION %s_refuse()", prefix);
-	tell(still, sql);
+	still_tell(still, sql);
 	snprintf(sql, sizeof(sql), "SELECT vqueue.drop_queue('%s_sick', force => true)", prefix);
-	tell(still, sql);
+	still_tell(still, sql);
 }
 
 /* ---- standing still ---- */
@@ -196,7 +193,7 @@ set_states(Still *still, bool open)
 
 		snprintf(sql, sizeof(sql), "SELECT vqueue.%s('%s')", open ? "resume" : "pause",
 				 book->queues[q].name);
-		tell(still, sql);
+		still_tell(still, sql);
 		settings_over(&book->queues[q].states, change, COMMITTED, wall_time());
 	}
 }
@@ -215,7 +212,7 @@ end_timeouts(Still *still)
 
 		snprintf(sql, sizeof(sql), "SELECT vqueue.alter_queue('%s', waiting_timeout => '0', serving_timeout => '0',"
 				 " claim_timeout => '0')", book->queues[q].name);
-		tell(still, sql);
+		still_tell(still, sql);
 		settings_over(&book->queues[q].graces, change, COMMITTED, wall_time());
 	}
 }
@@ -232,28 +229,28 @@ static int
 compare_queue(Still *still, const char *queue, bool weighted, int *compared)
 {
 	PGresult   *result;
+	int			differ = 0;
 
 	/* In turns by weight nobody can say from the table whose turn is next, but each has one. */
 	if (weighted)
-		result = ask(still,
-					 "WITH w AS MATERIALIZED ("
-					 " SELECT s.ticket, s.priority, vqueue.position(s.id) AS by_id, vqueue.position($1, s.ticket) AS by_ticket"
-					 "  FROM vqueue.user_sessions s JOIN vqueue.queues q ON q.id = s.queue_id"
-					 "  WHERE q.name = $1 AND s.status = 'waiting')"
-					 " SELECT by_id, CASE WHEN row_number() OVER (PARTITION BY priority ORDER BY ticket) ="
-					 " row_number() OVER (PARTITION BY priority ORDER BY by_id) THEN by_ticket END,"
-					 " row_number() OVER (ORDER BY by_id) FROM w", 1, &queue);
+		result = still_ask(still,
+						   "WITH w AS MATERIALIZED ("
+						   " SELECT s.ticket, s.priority, vqueue.position(s.id) AS by_id, vqueue.position($1, s.ticket) AS by_ticket"
+						   "  FROM vqueue.user_sessions s JOIN vqueue.queues q ON q.id = s.queue_id"
+						   "  WHERE q.name = $1 AND s.status = 'waiting')"
+						   " SELECT by_id, CASE WHEN row_number() OVER (PARTITION BY priority ORDER BY ticket) ="
+						   " row_number() OVER (PARTITION BY priority ORDER BY by_id) THEN by_ticket END,"
+						   " row_number() OVER (ORDER BY by_id) FROM w", 1, &queue);
 	else
-		result = ask(still,
-				 "WITH w AS MATERIALIZED ("
-				 " SELECT s.id, s.ticket, array_position('{vip,high,normal,low}'::text[], s.priority) AS lane"
-				 "  FROM vqueue.user_sessions s JOIN vqueue.queues q ON q.id = s.queue_id"
-				 "  WHERE q.name = $1 AND s.status = 'waiting')"
-				 " SELECT vqueue.position(a.id), vqueue.position($1, a.ticket), (SELECT count(*) + 1 FROM w b"
-				 "   WHERE b.lane < a.lane OR (b.lane = a.lane AND b.ticket < a.ticket))"
-				 " FROM (SELECT * FROM w ORDER BY random() LIMIT 300) a", 1, &queue);
-	int			differ = 0;
-
+		result = still_ask(still,
+						   "WITH w AS MATERIALIZED ("
+						   " SELECT s.id, s.ticket, row_number() OVER (ORDER BY"
+						   "  array_position('{vip,high,normal,low}'::text[], s.priority),"
+						   "  vqueue._order_key(s.queue_id, s.ticket, s.place_key), s.ticket) AS place"
+						   "  FROM vqueue.user_sessions s JOIN vqueue.queues q ON q.id = s.queue_id"
+						   "  WHERE q.name = $1 AND s.status = 'waiting')"
+						   " SELECT vqueue.position(w.id), vqueue.position($1, w.ticket), w.place"
+						   " FROM w ORDER BY random() LIMIT 300", 1, &queue);
 	*compared = PQntuples(result);
 	for (int i = 0; i < *compared; i++)
 		if (strcmp(PQgetvalue(result, i, 0), PQgetvalue(result, i, 2)) != 0 ||
@@ -280,7 +277,7 @@ compare_positions(Still *still)
 
 		while ((differ = compare_queue(still, book->queues[q].name, weighted, &compared)) > 0 &&
 			   steady_time() < give_up_at)
-			nap();
+			still_nap();
 		book->still_compared += compared;
 		book->still_wrong += differ;
 	}
@@ -289,7 +286,7 @@ compare_positions(Still *still)
 static void
 check_memory(Still *still)
 {
-	PGresult   *result = ask(still, "SELECT queue, what, in_memory, in_table FROM vqueue.check()", 0, NULL);
+	PGresult   *result = still_ask(still, "SELECT queue, what, in_memory, in_table FROM vqueue.check()", 0, NULL);
 
 	still->storm->book->checks_made++;
 	still->storm->book->differences += PQntuples(result);
@@ -322,11 +319,14 @@ still_await_clients(Still *still)
 {
 	int64_t		give_up_at = steady_time() + PATIENCE;
 	const char *name = still->storm->name;
+	/* A pooler keeps its connections, and ends those in the middle of something. */
+	const char *sql = still->storm->options->direct == NULL ?
+		"SELECT count(*) FROM pg_stat_activity WHERE application_name = $1" :
+		"SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND state <> 'idle'";
 
 	for (;;)
 	{
-		PGresult   *result = ask(still, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1",
-								 1, &name);
+		PGresult   *result = still_ask(still, sql, 1, &name);
 		bool		gone = number_field(result, 0, 0, 0) == 0;
 
 		PQclear(result);
@@ -334,7 +334,7 @@ still_await_clients(Still *still)
 			return;
 		if (steady_time() > give_up_at)
 			die("processes of clients do not end");
-		nap();
+		still_nap();
 	}
 }
 
@@ -346,7 +346,7 @@ fetch_orders(Still *still)
 	char		sql[200];
 
 	snprintf(sql, sizeof(sql), "SELECT id FROM %s", still->storm->orders);
-	result = ask(still, sql, 0, NULL);
+	result = still_ask(still, sql, 0, NULL);
 	idmap_free(book->orders_found);
 	book->orders_found = idmap_make();
 	book->n_orders_found = PQntuples(result);

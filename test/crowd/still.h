@@ -17,6 +17,13 @@ extern void still_close(Still *still);
 extern void still_begin(Still *still);
 extern void still_end(Still *still);
 
+/* Open the queues that are not yet, each with its draw; and in the end recompute those. */
+extern void still_hold_draws(Still *still);
+extern void still_verify_draws(Still *still);
+
+/* All is at rest: read what was told, by the log of events, and counted. */
+extern void still_read_told(Still *still);
+
 /* No client does anything: pause, compare positions with a count, check memory, resume. */
 extern void still_moment(Still *still);
 

@@ -316,6 +316,8 @@ come_to_rest(Run *run)
 		still_fetch(run->still);
 	} while (!laws_all_heard(run->storm.book) && steady_time() < give_up_at);
 	still_compare(run->still);
+	still_verify_draws(run->still);
+	still_read_told(run->still);
 	still_end(run->still);
 }
 
@@ -366,7 +368,10 @@ judge(Run *run)
 static void
 storm_itself(Run *run)
 {
+	run->storm.holding = true;
 	connect_all(run);
+	still_hold_draws(run->still);
+	run->storm.holding = false;
 	run->it.judged_from = wall_time();
 	blow(run, run->options->seconds * SECOND, false);
 	if (run->options->faults)

@@ -21,6 +21,7 @@ typedef struct StormOptions
 	bool		settings;		/* change them while it goes on */
 	bool		sick;			/* with a queue beside them that nobody can be let into */
 	const char *ledger;			/* a file, or NULL */
+	const char *direct;			/* the server itself if a pooler is before it, or NULL */
 } StormOptions;
 
 /* What is changed of a queue while it goes on, beside rate, burst and cap. */
@@ -30,6 +31,8 @@ typedef enum Kind
 	CALLING,					/* claims and timeouts */
 	WEIGHTED,					/* turns by weight */
 	CLOCKED,					/* methods, the clock, and timeouts */
+	RANDOM,						/* newcomers come to random places; timeouts */
+	DRAWN,						/* opens with a draw among those who came before; timeouts */
 	KINDS
 } Kind;
 

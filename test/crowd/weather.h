@@ -23,6 +23,13 @@
 #define CLOSES_AFTER	(3 * SECOND)
 #define METHOD_LASTS	(SECOND / 4)
 
+/*
+ * The fifth queue opens with a draw among so many who came before; those who come
+ * later come to random places behind them.
+ */
+#define RANDOM_QUEUE	4
+#define ENTRANTS		30
+
 /* With a stall, the first queue lets nobody in for a while after so long. */
 #define STALL_AFTER		(2 * SECOND)
 #define STALL_LASTS		(5 * SECOND / 4)

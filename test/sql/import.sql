@@ -170,7 +170,7 @@ SELECT (vqueue.complete(pg_temp.s(n))).status FROM generate_series(10, 11) AS n;
 SELECT status FROM vqueue.claim(pg_temp.s(14));
 DO $$
 BEGIN
-    FOR i IN 1..3000 LOOP
+    FOR i IN 1..18000 LOOP
         IF (SELECT status = 'serving' FROM vqueue.user_sessions WHERE id = pg_temp.s(5)) THEN RETURN; END IF;
         PERFORM pg_sleep(0.01);
     END LOOP;

@@ -98,7 +98,7 @@ SET vqueue.no_such_setting = 1;
 -- the processes come by themselves, and health finds nothing wrong
 DO $$
 BEGIN
-    FOR i IN 1..3000 LOOP
+    FOR i IN 1..18000 LOOP
         IF (SELECT bool_and(status = 'ok') FROM vqueue.health()) THEN RETURN; END IF;
         PERFORM pg_sleep(0.01);
     END LOOP;

@@ -36,7 +36,7 @@ SELECT pg_reload_conf();
 \c -
 DO $$
 BEGIN
-    FOR i IN 1..1000 LOOP
+    FOR i IN 1..18000 LOOP
         EXIT WHEN (SELECT memory_limit FROM vqueue.memory()) = 1024 * 1024;
         PERFORM pg_sleep(0.01);
     END LOOP;
@@ -51,7 +51,7 @@ SELECT * FROM vqueue.check();
 -- what it took comes back by itself, so that small things fit
 DO $$
 BEGIN
-    FOR i IN 1..1000 LOOP
+    FOR i IN 1..18000 LOOP
         EXIT WHEN (SELECT used FROM vqueue.memory()) < 200000;
         PERFORM pg_sleep(0.01);
     END LOOP;
@@ -90,7 +90,7 @@ SELECT pg_reload_conf();
 \c -
 DO $$
 BEGIN
-    FOR i IN 1..1000 LOOP
+    FOR i IN 1..18000 LOOP
         EXIT WHEN (SELECT memory_limit FROM vqueue.memory()) > 1024 * 1024;
         PERFORM pg_sleep(0.01);
     END LOOP;
@@ -103,7 +103,7 @@ SELECT used AS before FROM vqueue.memory() \gset
 SELECT vqueue.drop_queue('q', true);
 DO $$
 BEGIN
-    FOR i IN 1..1000 LOOP
+    FOR i IN 1..18000 LOOP
         EXIT WHEN (SELECT count(*) FROM vqueue.memory() WHERE queues = 0) = 1;
         PERFORM pg_sleep(0.01);
     END LOOP;

@@ -73,7 +73,7 @@ SELECT pg_temp.header(:'p') - 'kid', pg_temp.header(:'p') ->> 'kid' = :'k1';
 SELECT string_agg(key, ' ' ORDER BY key) FROM jsonb_object_keys(pg_temp.claims(:'p')) AS key;
 SELECT c ->> 'iss' = vqueue._tenant()::text AS iss, c ->> 'sub' = pg_temp.s('room', 1)::text AS sub, c ->> 'aud' = vqueue._queue('room')::text AS aud,
        c ->> 'queue' AS queue, c ->> 'ticket' AS ticket, (c ->> 'exp')::bigint - (c ->> 'iat')::bigint AS seconds,
-       (c ->> 'iat')::bigint - floor(extract(epoch FROM now())) BETWEEN -1 AND 5 AS iat, (c ->> 'nbf')::bigint <= (c ->> 'iat')::bigint AS nbf,
+       (c ->> 'iat')::bigint - floor(extract(epoch FROM now())) BETWEEN -1 AND 600 AS iat, (c ->> 'nbf')::bigint <= (c ->> 'iat')::bigint AS nbf,
        octet_length(pg_temp.dec(c ->> 'jti')) AS jti
   FROM pg_temp.claims(:'p') AS c;
 SELECT split_part(:'p', '.', 3) = pg_temp.enc(pg_temp.hmac(secret, convert_to(regexp_replace(:'p', '\.[^.]*$', ''), 'UTF8'))) FROM vqueue.pass_keys;
@@ -103,13 +103,13 @@ SELECT vqueue.alter_queue('room', pass_lifetime => '1 day');
 SELECT pg_temp.seconds('room', 1);
 SELECT vqueue.alter_queue('room', pass_lifetime => '1 s');
 SELECT pg_temp.seconds('room', 1), pg_temp.seconds('room', 1, '1 hour');
-SELECT vqueue.alter_queue('room', pass_lifetime => '15 min', serving_timeout => '5 min');
-SELECT (pg_temp.claims(vqueue.pass(s.id)) ->> 'exp')::bigint = floor(extract(epoch FROM s.served_at + interval '5 min'))
+SELECT vqueue.alter_queue('room', pass_lifetime => '1 day', serving_timeout => '5 h');
+SELECT (pg_temp.claims(vqueue.pass(s.id)) ->> 'exp')::bigint = floor(extract(epoch FROM s.served_at + interval '5 h'))
   FROM vqueue.user_sessions s WHERE s.id = pg_temp.s('room', 1);
-UPDATE vqueue.user_sessions SET served_at = served_at - interval '4 min 30 s', joined_at = joined_at - interval '1 hour' WHERE id = pg_temp.s('room', 1);
-SELECT pg_temp.seconds('room', 1) BETWEEN 20 AND 30;
+UPDATE vqueue.user_sessions SET served_at = served_at - interval '4 h', joined_at = joined_at - interval '5 h' WHERE id = pg_temp.s('room', 1);
+SELECT pg_temp.seconds('room', 1) BETWEEN 3000 AND 3600;
 SELECT 'extended' FROM vqueue.extend(pg_temp.s('room', 1));
-SELECT pg_temp.seconds('room', 1) BETWEEN 295 AND 300;
+SELECT pg_temp.seconds('room', 1) BETWEEN 17400 AND 18000;
 -- times by a clock that was ahead do not make it longer, nor one that was far behind break it
 UPDATE vqueue.user_sessions SET extended_at = now() + interval '1 hour' WHERE id = pg_temp.s('room', 1);
 SELECT pg_temp.seconds('room', 1);
@@ -121,25 +121,25 @@ SELECT pg_temp.attempt($$SELECT vqueue.pass(pg_temp.s('room', 1))$$);
 ROLLBACK;
 -- one whose lease has run out, whom the worker has not ended yet; a new lease gives a new pass
 BEGIN;
-UPDATE vqueue.user_sessions SET served_at = now() - interval '10 min', extended_at = NULL WHERE id = pg_temp.s('room', 1);
+UPDATE vqueue.user_sessions SET served_at = now() - interval '10 h', extended_at = NULL WHERE id = pg_temp.s('room', 1);
 SELECT pg_temp.attempt($$SELECT vqueue.pass(pg_temp.s('room', 1))$$);
 SELECT status FROM vqueue.extend(pg_temp.s('room', 1));
-SELECT pg_temp.seconds('room', 1) BETWEEN 295 AND 300;
+SELECT pg_temp.seconds('room', 1) BETWEEN 17400 AND 18000;
 ROLLBACK;
 SELECT vqueue.alter_queue('room', serving_timeout => '0');
 
 -- claim and pass in one transaction, and in one statement
-SELECT 'made' FROM vqueue.create_queue('called', 6000000, 10, burst => 1000, claim_timeout => '1 min', serving_timeout => '10 min');
+SELECT 'made' FROM vqueue.create_queue('called', 6000000, 10, burst => 1000, claim_timeout => '1 h', serving_timeout => '10 h', pass_lifetime => '1 day');
 SELECT status FROM vqueue.join_many('called', ARRAY[pg_temp.u(1), pg_temp.u(2)]);
-SELECT (pg_temp.claims(vqueue.pass(s.id)) ->> 'exp')::bigint = floor(extract(epoch FROM s.ready_at + interval '1 min'))
+SELECT (pg_temp.claims(vqueue.pass(s.id)) ->> 'exp')::bigint = floor(extract(epoch FROM s.ready_at + interval '1 h'))
   FROM vqueue.user_sessions s WHERE s.id = pg_temp.s('called', 1);
 SELECT vqueue.pass(pg_temp.s('called', 1)) AS early \gset
 SELECT pg_temp.v(:'early', 'called');
 BEGIN;
-UPDATE vqueue.user_sessions SET ready_at = now() - interval '2 min' WHERE id = pg_temp.s('called', 2);
+UPDATE vqueue.user_sessions SET ready_at = now() - interval '2 h' WHERE id = pg_temp.s('called', 2);
 SELECT pg_temp.attempt($$SELECT vqueue.pass(pg_temp.s('called', 2))$$);
 SELECT status FROM vqueue.claim(pg_temp.s('called', 2));
-SELECT pg_temp.seconds('called', 2) BETWEEN 595 AND 600;
+SELECT pg_temp.seconds('called', 2) BETWEEN 35400 AND 36000;
 ROLLBACK;
 BEGIN;
 SELECT status FROM vqueue.claim(pg_temp.s('called', 1));
@@ -147,7 +147,7 @@ SELECT vqueue.pass(pg_temp.s('called', 1)) AS p \gset
 SELECT pg_temp.v(:'p', 'called');
 COMMIT;
 SELECT pg_temp.v(:'p', 'called'), pg_temp.v(:'early', 'called');
-SELECT (pg_temp.claims(vqueue.pass((c).id)) ->> 'exp')::bigint - extract(epoch FROM now())::int BETWEEN 595 AND 600
+SELECT (pg_temp.claims(vqueue.pass((c).id)) ->> 'exp')::bigint - extract(epoch FROM now())::int BETWEEN 35400 AND 36000
   FROM (SELECT vqueue.claim(pg_temp.s('called', 2)) AS c OFFSET 0) AS c;
 -- what is rolled back takes its pass with it
 BEGIN;

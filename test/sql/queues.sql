@@ -26,12 +26,12 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- waits until a query answers true; false if it does not within half a minute
+-- waits until a query answers true; false if it does not within minutes
 CREATE FUNCTION pg_temp.wait_for(query text) RETURNS bool LANGUAGE plpgsql AS $$
 DECLARE
     answer bool;
 BEGIN
-    FOR i IN 1..3000 LOOP
+    FOR i IN 1..18000 LOOP
         EXECUTE query INTO answer;
         IF answer THEN RETURN true; END IF;
         PERFORM pg_sleep(0.01);

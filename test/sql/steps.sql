@@ -146,7 +146,7 @@ SELECT vqueue.resume('pass');
 -- those who waited come in by the worker
 DO $$
 BEGIN
-    FOR i IN 1..1000 LOOP
+    FOR i IN 1..18000 LOOP
         IF (SELECT serving = 51 FROM vqueue.overview WHERE queue = 'pass') THEN RETURN; END IF;
         PERFORM pg_sleep(0.01);
     END LOOP;

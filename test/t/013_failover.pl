@@ -343,6 +343,8 @@ foreach my $round (1 .. 2 * ($ENV{VQ_TORTURE} || 1))
 	come_back($standby, $primary, $name);
 	releases_go_on($primary, "$name, standby back", qw(paced tight));
 }
+$primary->poll_query_until('postgres', q{SELECT count(*) > 1200 FROM vqueue.user_sessions
+	WHERE queue_id IN (vqueue._queue('paced'), vqueue._queue('tight'))}) or die 'nobody joins';
 $storm->finish('a storm through all changes');
 $visitors[-1]->send_away($primary);
 stand_still($primary);

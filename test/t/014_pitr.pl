@@ -52,10 +52,21 @@ sub moment
 	return { name => $name, lsn => $lsn, at => $at, undone => $undone };
 }
 
+# So many that a recovery to a moment before must not know.
+sub others_join
+{
+	my ($since) = @_;
+
+	$main->poll_query_until('postgres', qq{SELECT count(*) >= 100 FROM vqueue.user_sessions
+		WHERE joined_at > '$since' AND queue_id IN (vqueue._queue('paced'), vqueue._queue('tight'))}) or die 'nobody joins';
+	return;
+}
+
 my $crowd = start_visitors($main, tag => 1, queues => [qw(paced tight tight)], completed => [qw(tight tight paced)]);
 my @moments;
 
 releases_go_on($main, 'before the backup', qw(paced tight));
+others_join('-infinity');
 $main->backup('b');
 foreach my $n (1 .. ($ENV{VQ_TORTURE} || 1))
 {
@@ -65,6 +76,7 @@ foreach my $n (1 .. ($ENV{VQ_TORTURE} || 1))
 	push @moments, moment();
 }
 releases_go_on($main, 'after all moments', qw(paced tight));
+others_join($moments[-1]{at});
 $crowd->send_away($main);
 is($crowd->errors, '', 'no visitor had an error');
 

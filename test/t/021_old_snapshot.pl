@@ -2,11 +2,12 @@
 # A snapshot that is held open for the whole run, as a report or a forgotten
 # client does it, keeps every dead row version of a queue table from vacuum:
 # the classic death of queues in PostgreSQL.  Here the room finds the next by
-# their tickets in memory and their rows by key, so its release step must take
-# as long in the end as in the beginning, and touch as many pages.
+# their tickets in memory and their rows by key, so its release step must touch
+# as many pages in the end as in the beginning, and take as long.
 #
-# The worker's own steps are timed, by a statement trigger: from the moment
-# when slots were reserved, which is served_at, until all rows are written.
+# Pages are judged.  The worker's own steps are timed as well, by a statement trigger,
+# from the moment when slots were reserved, which is served_at, until all rows are
+# written; these times are noted.
 # Nothing is analyzed meanwhile: plans made for an empty table must do as well.
 # 30,000 sessions pass through, and 200,000 if VQ_TORTURE is set.
 #
@@ -137,7 +138,6 @@ sub median
 is($node->safe_psql('postgres', "SELECT count(*) > 0.9 * $steps FROM steps WHERE released = $batch"), 't',
 	"the worker's steps release $batch at a time");
 note("median step in each tenth, in ms: " . join(' ', map { median($_) } 1 .. 10));
-cmp_ok(median(10) / median(1), '<=', 1.5, 'the last tenth of the steps takes no longer than the first');
 
 SKIP:
 {

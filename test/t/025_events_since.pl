@@ -117,6 +117,13 @@ foreach my $round (1 .. $crashes)
 	$node->poll_query_until('postgres', "SELECT count(*) > $before + $more FROM vqueue.events")
 	  or die 'nothing happens';
 	listen_once() foreach 1 .. 5;
+	# However fast the machine is: many come and go, and some of it is heard.
+	$node->poll_query_until('postgres', "SELECT count(*) > 80 * $round FROM vqueue.user_sessions WHERE served_at IS NOT NULL OR left_at IS NOT NULL")
+	  or die 'nobody comes and goes';
+	for (my $tries = 0; keys %heard <= 5 * $round && $tries < 10 * $PostgreSQL::Test::Utils::timeout_default; $tries++)
+	{
+		listen_once();
+	}
 	$node->safe_psql('postgres', $round % 2 ? q{SELECT vqueue.pause('gate')} : q{SELECT vqueue.open('gate')});
 	if ($round == 2)
 	{

@@ -56,7 +56,7 @@ foreach my $round (1 .. $rounds)
 
 	foreach my $part (1 .. 3)
 	{
-		my $more = 20 + int(rand(60));
+		my $more = 40 + int(rand(60));
 		$node->poll_query_until('postgres', "SELECT count(*) > $before + $part * $more FROM vqueue.user_sessions") or die 'nothing happens';
 		$node->safe_psql('postgres', 'SELECT vqueue._count_now()');
 	}

@@ -110,8 +110,8 @@ SELECT status FROM vqueue.leave(':session');
 UPDATE people SET outcome = 'impatient' WHERE n = :n;
 \endif
 \else
--- missed the call: some come again, to the end of the line
-UPDATE people SET session = NULL, outcome = CASE WHEN :odd = 1 OR :tries > 1 THEN 'missed it' END WHERE n = :n;
+-- missed the call: most come again, to the end of the line, however often a slow machine makes them miss it
+UPDATE people SET session = NULL, outcome = CASE WHEN :kind IN (5, 7, 9) THEN 'missed it' END WHERE n = :n;
 \endif
 \else
 -- is inside, and buys
@@ -223,7 +223,7 @@ sub sale
 		SELECT max(inside) FROM (SELECT sum(step) OVER (ORDER BY at, step) AS inside FROM steps) i}),
 		'<=', $cap, "$show: never were more inside than there are slots");
 	check_clean($node, 'postgres', "$show: memory is right");
-	is($node->safe_psql('postgres', q{SELECT count(*) FROM vqueue.health() WHERE status <> 'ok'}), '0', "$show: and all is well");
+	ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM vqueue.health() WHERE status <> 'ok'}), "$show: and all is well");
 	$node->safe_psql('postgres', q{SELECT vqueue.drop_queue('show', force => true)});
 	return;
 }
@@ -233,7 +233,7 @@ sub sale
 $node->safe_psql('postgres', q{
 	INSERT INTO seats SELECT generate_series(1, 3);
 	SELECT vqueue.create_queue('two windows', 10000000, 10, burst => 10);
-	SELECT vqueue.create_queue('slow', 10000000, 10, burst => 10, serving_timeout => '1 s')});
+	SELECT vqueue.create_queue('slow', 10000000, 10, burst => 10)});
 my $window = psql_session($node);
 my $other = psql_session($node);
 my $buyer = $node->safe_psql('postgres', q{SELECT id FROM vqueue.join('two windows')});
@@ -253,6 +253,7 @@ $window->query_safe('ROLLBACK');
 is($node->safe_psql('postgres', 'SELECT count(*), count(session) FROM seats'), '3|1', 'which is of one seat');
 
 is($window->query_safe("BEGIN; SELECT click('$slow')"), 'seat 2', 'one is paying');
+$node->safe_psql('postgres', q{SELECT vqueue.alter_queue('slow', serving_timeout => '1 s')});
 ok($node->poll_query_until('postgres', "SELECT status = 'expired' FROM vqueue.status('$slower')"), 'while the lease of another runs out');
 is($node->safe_psql('postgres', "SELECT click('$slower')"), 'time is up', 'who is told so');
 $window->query_safe('COMMIT');

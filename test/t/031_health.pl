@@ -86,7 +86,7 @@ is($node->safe_psql('postgres', q{SELECT string_agg("check", ' ') FROM vqueue.he
 	'these are the checks');
 is($standby->safe_psql('postgres', q{SELECT string_agg("check", ' ') FROM vqueue.health()}),
 	'role memory queues snapshot replication', 'and these those of a standby');
-is($_->safe_psql('postgres', 'SELECT vqueue.is_healthy()'), 't', $_->name . ' is healthy') foreach $node, $standby;
+ok($_->poll_query_until('postgres', 'SELECT vqueue.is_healthy()'), $_->name . ' is healthy') foreach $node, $standby;
 
 # ---- preflight, all good ----
 
@@ -262,7 +262,7 @@ is($node->safe_psql('postgres', 'SELECT vqueue.is_healthy()'), 'f', 'the server 
 kill 'CONT', $worker;
 becomes($node, 'postgres', 'rounds', 'ok', 'it goes on');
 becomes($node, 'postgres', 'releases', 'ok', 'and lets in');
-is($node->safe_psql('postgres', 'SELECT vqueue.is_healthy()'), 't', 'the server is healthy');
+ok($node->poll_query_until('postgres', 'SELECT vqueue.is_healthy()'), 'the server is healthy');
 becomes($node, 'postgres', 'health', 'ok', 'preflight says so', 'preflight');
 
 # ---- memory ----

@@ -102,7 +102,7 @@ if ! command -v apt-get >/dev/null; then
 		This is neither Debian nor Ubuntu, so no package is installed.  Needed are
 		PostgreSQL $oldest or newer with its development files, libpq, libssl, gcc, make, and
 		for the tests also pgTAP with pg_prove, pg_cron, perl with IPC::Run, clang with libFuzzer, gcc with libasan and
-		libubsan, valgrind, libfaketime, Python with PyJWT and cryptography, node, and Prometheus with promtool,
+		libubsan, valgrind, libfaketime, Python with PyJWT and cryptography, node, PgBouncer, and Prometheus with promtool,
 		Alertmanager and postgres_exporter.
 	TEXT
 	exit 0
@@ -129,27 +129,31 @@ if [ "$purpose" = test ]; then
 	can_fuzz || wanted+=(libclang-rt-dev)
 fi
 
-# What is monitored with, by test/t/032_monitoring.pl, which is skipped without it: 36 MB.
-# VQUEUE_MONITORING=no leaves it out.
-monitoring=()
-if [ "$purpose" = test ] && [ "${VQUEUE_MONITORING:-yes}" != no ]; then
-	for package in prometheus prometheus-alertmanager prometheus-postgres-exporter; do
-		installed "$package" || monitoring+=("$package")
+# What is monitored with, by test/t/032_monitoring.pl, which is skipped without it: 36 MB;
+# VQUEUE_MONITORING=no leaves it out.  And PgBouncer, for test/t/033_pgbouncer.pl.
+services=()
+if [ "$purpose" = test ]; then
+	wanted_services=(pgbouncer)
+	if [ "${VQUEUE_MONITORING:-yes}" != no ]; then
+		wanted_services+=(prometheus prometheus-alertmanager prometheus-postgres-exporter)
+	fi
+	for package in "${wanted_services[@]}"; do
+		installed "$package" || services+=("$package")
 	done
 fi
 
-# Debian starts a service when its package is installed, and at each boot.  The test
-# starts its own; none is to run beside it.
-install_monitoring()
+# Debian starts a service when its package is installed, and at each boot.  The tests
+# start their own; none is to run beside them.
+install_services()
 {
 	local policy=/usr/sbin/policy-rc.d package ours=
 
 	if [ ! -e "$policy" ]; then
 		ours=1
-		"${root[@]}" sh -c "printf '%s\n' '#!/bin/sh' 'case \$1 in prometheus*) exit 101 ;; esac' > $policy && chmod 755 $policy"
+		"${root[@]}" sh -c "printf '%s\n' '#!/bin/sh' 'case \$1 in prometheus* | pgbouncer) exit 101 ;; esac' > $policy && chmod 755 $policy"
 	fi
 	"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes \
-		--no-install-recommends "$@" || echo "They could not be installed: test/t/032_monitoring.pl is skipped" >&2
+		--no-install-recommends "$@" || echo "They could not be installed: tests that need them are skipped" >&2
 	[ -z "$ours" ] || "${root[@]}" rm "$policy"
 	for package in "$@"; do
 		if installed "$package" && [ -e "/lib/systemd/system/$package.service" ]; then
@@ -215,8 +219,8 @@ for package in ${peers[@]+"${peers[@]}"}; do
 	fi
 done
 
-# Only the tests of the monitoring need these, and say so when they are left out.
-if [ ${#monitoring[@]} -gt 0 ] && can_install; then
+# The tests that need these say so when they are left out.
+if [ ${#services[@]} -gt 0 ] && can_install; then
 	update_lists
-	install_monitoring "${monitoring[@]}"
+	install_services "${services[@]}"
 fi

@@ -6,9 +6,10 @@
 # The parts are unit, regress, isolation, tap, pgtap, fuzz, hostile, crowd, sanitized
 # and demo; without an argument all are run, in this order.  REGRESS and ISOLATION in
 # the environment choose single tests of these parts, as they do for make installcheck.
-# Output is shown as it comes.  The last line is "N passed, N failed", counting the
-# single tests of all parts.  A part that ran no test, or that failed without saying
-# which, counts as one failure.
+# Output is shown as it comes.  What failed is named at the end, and the last line is
+# "N passed, N failed", counting the single tests of all parts.  A part that ran no
+# test, or that failed without saying which, counts as one failure, and so does a file
+# that ended before its end.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 shopt -s nullglob
@@ -19,18 +20,25 @@ export PG_CONFIG
 fuzz_seconds=${FUZZ_SECONDS:-5}
 logs=$(mktemp -d "${TMPDIR:-/tmp}/vqueue-logs.XXXXXX")
 trap 'rm -rf "$logs"' EXIT
+failures_shown=40	# lines, at the end
+
+# What failed, a line each, with diagnostic lines indented behind it: of all parts, and
+# of the one that is under way.
+: >"$logs/failures"
+: >"$logs/failed"
 
 run_make()
 {
 	make --no-print-directory PG_CONFIG="$PG_CONFIG" "$@"
 }
 
-# Set passed and failed from the TAP lines of a log.  Skipped tests count as
-# neither; prove's own "ok" at the end of a file has no number.
+# Set passed and failed from the TAP lines of a log, and name the failed.  Skipped tests
+# count as neither; prove's own "ok" at the end of a file has no number, but a time.
 count_tap()
 {
-	passed=$(grep -E '^ok +([0-9]+|-)' "$1" | grep -ciEv '# *skip' || true)
-	failed=$(grep -E '^not ok +([0-9]+|-)' "$1" | grep -ciEv '# *todo' || true)
+	passed=$(grep -E '^ok +([0-9]+|-)' "$1" | grep -Ev '^ok +[0-9]+ ms( |$)' | grep -ciEv '# *skip' || true)
+	test/tools/list-failures.sh "$1" >>"$logs/failed"
+	failed=$(grep -c '^[^ ]' "$logs/failed" || true)
 }
 
 # Set passed and failed after a run of pg_regress.  What it prints differs
@@ -47,8 +55,18 @@ count_regress()
 			passed=$((passed + 1))
 		else
 			failed=$((failed + 1))
+			echo "$name" >>"$logs/failed"
+			[ ! -e regression.diffs ] || first_differences "$name" >>"$logs/failed"
 		fi
 	done
+}
+
+first_differences()
+{
+	awk -v name="$1" '
+		/^diff /	{ mine = index($NF "|", "/results/" name ".out|") > 0 }
+		mine && /^[-+]/ && !/^(---|\+\+\+) / && lines++ < 6	{ print "    # " $0 }
+	' regression.diffs
 }
 
 # What tells most about a failed run of pg_regress.
@@ -84,6 +102,27 @@ run_pg_regress()
 	fi
 }
 
+# All that failed, and as much of what is behind it as there is room for.
+show_failures()
+{
+	[ -s "$logs/failures" ] || return 0
+	printf '\n=== failed\n'
+	cut -c 1-300 "$logs/failures" | awk -v room="$failures_shown" '
+		/^[^ ]/	{ name[++n] = $0; next }
+				{ text[n, ++lines[n]] = $0 }
+		END {
+			shown = n > room ? room - 1 : n
+			each = int((room - shown) / shown)
+			for (i = 1; i <= shown; i++) {
+				print name[i]
+				for (j = 1; j <= lines[i] && j <= each; j++)
+					print text[i, j]
+			}
+			if (shown < n)
+				print "and " n - shown " more"
+		}'
+}
+
 part_unit()
 {
 	run_make -C test/unit check 2>&1 | tee "$logs/unit" || status=$?
@@ -100,13 +139,14 @@ part_isolation()
 	run_pg_regress ISOLATION test/specs .spec tmp_check_iso REGRESS= TAP_TESTS=
 }
 
-# run_prove LOG MAKE-ARGUMENT...
+# run_prove LOG MAKE-ARGUMENT...: prove shows a file as a whole when it has ended, and with
+# --merge what is wrong stands behind what failed
 run_prove()
 {
 	local log=$1
 
 	shift
-	run_make installcheck REGRESS= ISOLATION= PROVE_FLAGS=--verbose "$@" 2>&1 | tee "$log" || status=$?
+	run_make installcheck REGRESS= ISOLATION= PROVE_FLAGS='--verbose --merge --timer' "$@" 2>&1 | tee "$log" || status=$?
 	if [ "$status" != 0 ]; then
 		local file
 
@@ -140,6 +180,20 @@ part_fuzz()
 	count_tap "$logs/fuzz"
 }
 
+# What failed by the log of run-watched.sh: as named by the runs of this script in it, and
+# by TAP lines elsewhere.
+failed_within()
+{
+	: >"$logs/elsewhere"
+	awk '
+		/^=== [a-z]+$/					{ inner = 1; named = $2 == "failed"; next }
+		/^[0-9]+ passed, [0-9]+ failed$/	{ inner = named = 0; next }
+		named && $0 != ""
+		!inner							{ print >elsewhere }
+	' elsewhere="$logs/elsewhere" "$1"
+	test/tools/list-failures.sh "$logs/elsewhere"
+}
+
 # The server's library with sanitizers under what reaches all of it, and one file in
 # valgrind; "make torture" has more of it.
 part_sanitized()
@@ -158,6 +212,9 @@ part_sanitized()
 		passed=$((passed + ${count%% *}))
 		count=${count#*, }
 		failed=$((failed + ${count%% *}))
+		if [ "${count%% *}" != 0 ]; then
+			failed_within "$logs/$tool" | sed "/^[^ ]/s/^/$tool: /" >>"$logs/failed"
+		fi
 	done
 }
 
@@ -200,6 +257,7 @@ for part in "${parts[@]}"; do
 	status=0
 	passed=0
 	failed=0
+	: >"$logs/failed"
 	"part_$part"
 	note=
 	if [ "$((passed + failed))" = 0 ]; then
@@ -209,12 +267,19 @@ for part in "${parts[@]}"; do
 		note=", ended with status $status"
 		failed=1
 	fi
+	if [ "$failed" != 0 ] && [ ! -s "$logs/failed" ]; then
+		echo "${note#, }" >"$logs/failed"
+		[ ! -s "$logs/$part" ] || tail -n 8 "$logs/$part" | sed 's/^/    /' >>"$logs/failed"
+	fi
+	sed "/^[^ ]/s/^/$part: /" "$logs/failed" >>"$logs/failures"
 	total_passed=$((total_passed + passed))
 	total_failed=$((total_failed + failed))
 	summary+=$(printf '%-10s %5d passed %4d failed %4d s%s' "$part" "$passed" "$failed" \
 		"$((SECONDS - started))" "$note")$'\n'
 done
 
-printf '\n=== summary\n%s\n' "$summary"
+printf '\n=== summary\n%s' "$summary"
+show_failures
+echo
 echo "$total_passed passed, $total_failed failed"
 [ "$total_failed" = 0 ]

@@ -26,6 +26,7 @@ ours()
 }
 
 bad=0
+found=
 for file in "$reports"/*; do
 	case $(basename "$file") in
 		valgrind.*) text=$(ours "$file") ;;
@@ -33,13 +34,13 @@ for file in "$reports"/*; do
 	esac
 	if [ -n "$text" ]; then
 		bad=$((bad + 1))
-		echo "# $(basename "$file")"
-		head -n 60 <<<"$text" | sed 's/^/# /'
+		found+="# $(basename "$file")"$'\n'$(head -n 60 <<<"$text" | sed 's/^/# /')$'\n'
 	fi
 done
 
 if [ "$bad" != 0 ]; then
 	echo "not ok - $name: reports of $bad processes"
+	printf %s "$found"
 	exit 1
 fi
 echo "ok - $name: nothing reported"

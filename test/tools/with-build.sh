@@ -16,6 +16,10 @@ cd "$(dirname "$0")/../.."
 # A make further up has options of its own; those below get none of them.
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
+# Databases are as the locale is; a fresh container has none.
+unset LC_ALL LANGUAGE
+export LANG=C.UTF-8
+
 keep=
 if [ "$1" = --keep ]; then
 	keep=$2
