@@ -6,7 +6,7 @@
 # the state of a queue is not published, and is "closed" there until somebody
 # opens the queue.  On the first server:
 #
-#   CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.secrets, vqueue.pass_keys, vqueue.ticket_ceilings, vqueue.user_sessions, vqueue.draws,
+#   CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.secrets, vqueue.pass_keys, vqueue.ticket_ceilings, vqueue.user_sessions, vqueue.draws, vqueue.tenant_features,
 #       vqueue.queues (id, tenant_id, name, description, max_concurrent_users, release_rate_per_minute,
 #                      burst, max_waiting, method, lane_weights, session_retention, pass_lifetime,
 #                      version, created_at, updated_at);
@@ -96,7 +96,7 @@ sub start_load
 
 my $load = start_load(100 * $rounds);
 $first->safe_psql('postgres', q{
-	CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.secrets, vqueue.pass_keys, vqueue.ticket_ceilings, vqueue.user_sessions, vqueue.draws,
+	CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.secrets, vqueue.pass_keys, vqueue.ticket_ceilings, vqueue.user_sessions, vqueue.draws, vqueue.tenant_features,
 	    vqueue.queues (id, tenant_id, name, description, max_concurrent_users, release_rate_per_minute,
 	                   burst, max_waiting, method, lane_weights, session_retention, pass_lifetime,
 	                   version, created_at, updated_at)});
