@@ -12,6 +12,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "commands/trigger.h"
 #include "feature.h"
 #include "fmgr.h"
@@ -56,12 +57,14 @@ static uint32
 read_switched_off(const pg_uuid_t *tenant)
 {
 	Relation	rel = table_open(vq_relation(VQ_TENANT_FEATURES), AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot	snapshot;
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	uint32		off = 0;
 
+	/* A parallel query's snapshot is all there may be. */
+	snapshot = RegisterSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
 	ScanKeyInit(&key, Anum_features_tenant_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(tenant));
 	scan = systable_beginscan(rel, vq_relation(VQ_TENANT_FEATURES_PKEY), true, snapshot, 1, &key);
 	while ((tuple = systable_getnext(scan)) != NULL)

@@ -75,6 +75,16 @@ is($two->safe_psql('postgres', q{SELECT pg_is_in_recovery(), extversion FROM pg_
 is($one->safe_psql('postgres', 'SELECT pg_is_in_recovery()'), 't', 'the old one follows');
 ok($joiners->await(10), 'people join on the new one');
 
+# What is switched off on the one is so for sessions of the other, as of what it has replayed.
+my $reader = psql_session($one);
+is($reader->query(q{SELECT vqueue.feature('board')}), 't', 'a session of the standby knows of a feature');
+$two->safe_psql('postgres', q{SELECT vqueue.set_feature('board', false)});
+$two->wait_for_catchup($one, 'replay', $two->lsn('flush'));
+is($reader->query(q{SELECT vqueue.feature('board')}), 'f', 'and that it is switched off');
+is($reader->query(q{SELECT string_agg(feature, ',') FROM vqueue.features WHERE NOT enabled}), 'board', 'as the view has it');
+is($reader->query(q{SELECT count(*) FROM vqueue.canaries}), '0', 'trials can be read there');
+$reader->quit;
+
 # ---- back, the same way: the SQL first, then the library ----
 
 $two->safe_psql('postgres', q{ALTER EXTENSION vqueue UPDATE TO '1.0.0'});
