@@ -62,7 +62,7 @@ endif
 # It builds and runs in a temporary copy of this tree and leaves nothing behind
 # but the installed packages and extension.
 
-.PHONY: help deps test torture matrix demo bench
+.PHONY: help deps test torture matrix demo bench image-check
 help:
 	@echo 'make               build the extension'
 	@echo 'make install       install it (PG_CONFIG=... chooses the server)'
@@ -75,6 +75,7 @@ help:
 	@echo 'make matrix        the tests on every major version that Debian packages, in chroots (as root; SUITES="trixie ..." for some)'
 	@echo 'make demo          the same, then replay an hour of real web traffic into a waiting room'
 	@echo 'make bench         the same, with Redis and PgQ, then measure (FULL=1 for the long form)'
+	@echo 'make image-check   make and start the image of docker/ in a fresh Debian, without Docker, as root'
 
 deps:
 	@test/tools/install-packages.sh test
@@ -97,3 +98,6 @@ demo:
 bench:
 	@test/tools/install-packages.sh bench
 	@test/tools/with-build.sh --keep test/bench/results test/bench/run.sh
+
+image-check:
+	@test/tools/check-image.sh

@@ -82,6 +82,9 @@ BEGIN
     INSERT INTO vqueue.tenant_features AS f (tenant_id, feature, enabled) VALUES (wanted, feature, enabled)
     ON CONFLICT ON CONSTRAINT tenant_features_pkey
     DO UPDATE SET enabled = EXCLUDED.enabled, changed_at = EXCLUDED.changed_at WHERE f.enabled <> EXCLUDED.enabled;
+    IF FOUND THEN
+        PERFORM vqueue._audit('set_feature', NULL, feature, jsonb_build_object('tenant', coalesce(tenant, current_setting('vqueue.tenant')), 'enabled', enabled));
+    END IF;
     DELETE FROM vqueue.tenant_features f WHERE NOT EXISTS (SELECT FROM vqueue.tenants t WHERE t.id = f.tenant_id);
 END
 $$;

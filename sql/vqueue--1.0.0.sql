@@ -35,10 +35,18 @@ CREATE TABLE vqueue.tenants (
     domain      text
                 CONSTRAINT tenants_domain_check CHECK (octet_length(domain) <= 253),
     created_at  timestamptz NOT NULL DEFAULT now(),
-    updated_at  timestamptz NOT NULL DEFAULT now()
+    updated_at  timestamptz NOT NULL DEFAULT now(),
+    max_queues  int
+                CONSTRAINT tenants_max_queues_check CHECK (max_queues BETWEEN 0 AND 1000000),
+    max_waiting_sessions int
+                CONSTRAINT tenants_max_waiting_sessions_check CHECK (max_waiting_sessions BETWEEN 0 AND 1000000000)
 );
 COMMENT ON TABLE vqueue.tenants IS
     'customers of this installation; each sees only its own queues. Setting vqueue.tenant names the current one';
+
+COMMENT ON COLUMN vqueue.tenants.max_queues IS 'no more queues than this can be made; null: any number';
+COMMENT ON COLUMN vqueue.tenants.max_waiting_sessions IS
+    'joins are refused where they would have to wait while so many wait in all queues of the tenant; null: any number';
 
 /* A fixed id, so that a dump restores onto the row that CREATE EXTENSION made. */
 INSERT INTO vqueue.tenants (id, name)
@@ -101,6 +109,11 @@ CREATE TABLE vqueue.queues (
     pass_lifetime           interval NOT NULL DEFAULT '15 min'
                             CONSTRAINT queues_pass_lifetime_check
                             CHECK (pass_lifetime BETWEEN '1 s' AND '1 day'),
+    client_limit            int NOT NULL DEFAULT 0
+                            CONSTRAINT queues_client_limit_check CHECK (client_limit BETWEEN 0 AND 1000000),
+    client_window           interval NOT NULL DEFAULT '1 hour'
+                            CONSTRAINT queues_client_window_check
+                            CHECK (client_window BETWEEN '1 s' AND '30 days'),
     UNIQUE (tenant_id, name),
     CONSTRAINT queues_schedule_check
     CHECK ((prequeue_at < opens_at) IS NOT FALSE AND (prequeue_at < closes_at) IS NOT FALSE
@@ -132,6 +145,9 @@ COMMENT ON COLUMN vqueue.queues.session_retention IS
     'sessions that ended so long ago are deleted by the worker; 0: they are kept';
 COMMENT ON COLUMN vqueue.queues.pass_lifetime IS
     'a pass is good for so long at the most; the session''s lease may end it earlier';
+COMMENT ON COLUMN vqueue.queues.client_limit IS
+    'how often one client, by its client_key, may join within client_window; 0: any number';
+COMMENT ON COLUMN vqueue.queues.client_window IS 'for so long a join of a client counts, and its hashed key is kept';
 COMMENT ON COLUMN vqueue.queues.version IS 'counts the changes of this row; the later one wins in memory';
 
 /*
@@ -310,6 +326,27 @@ COMMENT ON TABLE vqueue.secrets IS 'internal: keys that nobody but the extension
 INSERT INTO vqueue.secrets (name, value)
 SELECT 'ids', substr(sha256(string_agg(uuid_send(gen_random_uuid()), '')), 1, 16)
   FROM generate_series(1, 4);
+INSERT INTO vqueue.secrets (name, value)
+SELECT 'clients', sha256(string_agg(uuid_send(gen_random_uuid()), ''))
+  FROM generate_series(1, 4);
+
+/*
+ * Joins of clients whose number is limited, for as long as they count.  No foreign key, as
+ * checking one would make the queue's row hot; a queue that is deleted takes them along.
+ */
+CREATE TABLE vqueue.client_joins (
+    queue_id    uuid NOT NULL,
+    client_hash bytea NOT NULL,
+    joined_at   timestamptz NOT NULL,
+    ticket      bigint NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX client_joins_key ON vqueue.client_joins (queue_id, client_hash, joined_at);
+CREATE INDEX client_joins_age_key ON vqueue.client_joins (queue_id, joined_at);
+COMMENT ON TABLE vqueue.client_joins IS
+    'internal: joins of each client within the window of its queue, deleted by the worker afterwards';
+COMMENT ON COLUMN vqueue.client_joins.client_hash IS
+    'HMAC-SHA256 of the queue''s id and the client_key, with the secret clients: nobody without that can tell whose it is';
+SELECT pg_catalog.pg_extension_config_dump('vqueue.client_joins', '');
 
 SELECT pg_catalog.pg_extension_config_dump('vqueue.tenants',
            $$WHERE id <> '00000000-0000-7000-8000-000000000001'$$);
@@ -454,13 +491,14 @@ ALTER TABLE vqueue.tenants ENABLE ALWAYS TRIGGER tenant_after;
 /* -------------------------------------------------------------- sessions */
 
 CREATE FUNCTION vqueue.join(queue text, user_id uuid = gen_random_uuid(), user_name text = NULL,
-                            user_email text = NULL, priority text = 'normal') RETURNS vqueue.place
+                            user_email text = NULL, priority text = 'normal', client_key text = NULL) RETURNS vqueue.place
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_join';
-COMMENT ON FUNCTION vqueue.join(text, uuid, text, text, text) IS
+COMMENT ON FUNCTION vqueue.join(text, uuid, text, text, text, text) IS
     'joins a queue, by its name or id, and returns the place; the same user gets the same live session back. '
+    'client_key says from where, such as an address: no more than client_limit of the queue join with the same one in its client_window. '
     'The session is serving at once where nobody waits and rate and cap allow, otherwise waiting. '
     'Errors: 42704 unknown queue; 55000 the queue is draining or closed; 53400 max_waiting reached; '
-    '22023 bad priority or over-long text; 22004 a null; 53200 vqueue.memory_limit reached';
+    '53000 the tenant has max_waiting_sessions; 54000 client_limit reached; 22023 bad priority, empty or over-long text; 22004 a null; 53200 vqueue.memory_limit reached';
 
 CREATE FUNCTION vqueue.join_many(queue text, user_ids uuid[], priority text = 'normal') RETURNS SETOF vqueue.place
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'vqueue_join_many';
@@ -553,6 +591,11 @@ CREATE FUNCTION vqueue._position(queue_id uuid, ticket bigint) RETURNS bigint
     LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_position_of_ticket_by_id';
 COMMENT ON FUNCTION vqueue._position(uuid, bigint) IS
     'internal: position of a ticket, for the view sessions';
+
+CREATE FUNCTION vqueue._audit(action text, queue_id uuid, object text, after jsonb) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_audit';
+COMMENT ON FUNCTION vqueue._audit(text, uuid, text, jsonb) IS
+    'internal: logs what a SQL function did for the current tenant: purge, schedule, unschedule or import_sessions';
 
 CREATE FUNCTION vqueue._refuse(message text, detail text, hint text,
                                code text = 'invalid_parameter_value') RETURNS void
@@ -681,6 +724,12 @@ BEGIN
         PERFORM vqueue._refuse(format('pass_lifetime %s is out of range', q.pass_lifetime),
             'It must be an interval of 1 second to 1 day.', 'A pass is renewed by calling vqueue.pass() again.');
     END IF;
+    PERFORM vqueue._check_number('client_limit', q.client_limit, 0, 1000000,
+        'The limit must be between 1 and 1000000 joins, or 0.', 'Use 0 for no limit.');
+    IF q.client_window NOT BETWEEN '1 s' AND '30 days' THEN
+        PERFORM vqueue._refuse(format('client_window %s is out of range', q.client_window),
+            'It must be an interval of 1 second to 30 days.', 'Set client_limit to 0 for no limit.');
+    END IF;
     PERFORM vqueue._check_schedule('prequeue_at', q.prequeue_at, 'opens_at', q.opens_at);
     PERFORM vqueue._check_schedule('prequeue_at', q.prequeue_at, 'closes_at', q.closes_at);
     PERFORM vqueue._check_schedule('opens_at', q.opens_at, 'closes_at', q.closes_at);
@@ -711,7 +760,8 @@ CREATE FUNCTION vqueue.create_queue(name text, release_rate_per_minute int = 10,
                                     serving_timeout interval = '0', claim_timeout interval = '0',
                                     prequeue_at timestamptz = NULL, opens_at timestamptz = NULL,
                                     closes_at timestamptz = NULL, session_retention interval = '0',
-                                    pass_lifetime interval = '15 min') RETURNS uuid
+                                    pass_lifetime interval = '15 min', client_limit int = 0,
+                                    client_window interval = '1 hour') RETURNS uuid
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
@@ -721,7 +771,8 @@ DECLARE
 BEGIN
     IF name IS NULL OR release_rate_per_minute IS NULL OR max_concurrent_users IS NULL
        OR burst IS NULL OR max_waiting IS NULL OR method IS NULL OR waiting_timeout IS NULL
-       OR serving_timeout IS NULL OR claim_timeout IS NULL OR session_retention IS NULL OR pass_lifetime IS NULL THEN
+       OR serving_timeout IS NULL OR claim_timeout IS NULL OR session_retention IS NULL OR pass_lifetime IS NULL
+       OR client_limit IS NULL OR client_window IS NULL THEN
         PERFORM vqueue._refuse('queue settings must not be null',
             'Only description, state, lane_weights and the moments of a new queue may be null.',
             'Leave an argument out to get its default.', 'null_value_not_allowed');
@@ -742,14 +793,19 @@ BEGIN
     q.closes_at := vqueue._moment(closes_at);
     q.session_retention := session_retention;
     q.pass_lifetime := pass_lifetime;
+    q.client_limit := client_limit;
+    q.client_window := client_window;
     q.state := coalesce(state, CASE WHEN q.prequeue_at IS NOT NULL OR q.opens_at IS NOT NULL THEN 'closed' ELSE 'open' END);
     PERFORM vqueue._check_queue(q);
+    PERFORM vqueue._admit_queue(vqueue._tenant());
     INSERT INTO vqueue.queues (tenant_id, name, description, release_rate_per_minute, max_concurrent_users,
                                burst, max_waiting, method, lane_weights, waiting_timeout, serving_timeout,
-                               claim_timeout, prequeue_at, opens_at, closes_at, state, session_retention, pass_lifetime)
+                               claim_timeout, prequeue_at, opens_at, closes_at, state, session_retention, pass_lifetime,
+                               client_limit, client_window)
     VALUES (vqueue._tenant(), q.name, q.description, q.release_rate_per_minute, q.max_concurrent_users,
             q.burst, q.max_waiting, q.method, q.lane_weights, q.waiting_timeout, q.serving_timeout,
-            q.claim_timeout, q.prequeue_at, q.opens_at, q.closes_at, q.state, q.session_retention, q.pass_lifetime)
+            q.claim_timeout, q.prequeue_at, q.opens_at, q.closes_at, q.state, q.session_retention, q.pass_lifetime,
+            q.client_limit, q.client_window)
     ON CONFLICT ON CONSTRAINT queues_tenant_id_name_key DO NOTHING
     RETURNING id INTO new_id;
     IF new_id IS NULL THEN
@@ -761,13 +817,14 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vqueue.create_queue(text, int, int, text, int, int, text, text, int[], interval, interval, interval,
-                                        timestamptz, timestamptz, timestamptz, interval, interval) IS
+                                        timestamptz, timestamptz, timestamptz, interval, interval, int, interval) IS
     'creates a queue in the current tenant and returns its id. Rate in releases a minute (1 to 10000000), cap in '
     'sessions (1 to 100000000), burst in releases (0: a tenth of a second''s worth), max_waiting in sessions (0: no limit), '
     'method fifo, random, passthrough or reject, lane_weights of vip, high, normal and low (1 to 100 each; null: strict), '
     'timeouts of at most a day (0: none), session_retention of at most 100 years (0: kept), '
-    'pass_lifetime from a second to a day. State open unless given, or closed where it is to open by the clock. '
-    'Errors: 42710 name taken; 22023 out of range; 22004 a null; 53200 vqueue.memory_limit reached';
+    'pass_lifetime from a second to a day, client_limit in joins (0: any number) of one client in client_window, from a second to 30 days. '
+    'State open unless given, or closed where it is to open by the clock. '
+    'Errors: 42710 name taken; 22023 out of range; 22004 a null; 53000 the tenant has max_queues; 53200 vqueue.memory_limit reached';
 
 CREATE FUNCTION vqueue.alter_queue(queue text, release_rate_per_minute int = NULL, max_concurrent_users int = NULL,
                                    description text = NULL, burst int = NULL, max_waiting int = NULL,
@@ -775,7 +832,8 @@ CREATE FUNCTION vqueue.alter_queue(queue text, release_rate_per_minute int = NUL
                                    waiting_timeout interval = NULL, serving_timeout interval = NULL,
                                    claim_timeout interval = NULL, prequeue_at timestamptz = NULL,
                                    opens_at timestamptz = NULL, closes_at timestamptz = NULL,
-                                   session_retention interval = NULL, pass_lifetime interval = NULL) RETURNS void
+                                   session_retention interval = NULL, pass_lifetime interval = NULL,
+                                   client_limit int = NULL, client_window interval = NULL) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
@@ -800,6 +858,8 @@ BEGIN
     q.closes_at := vqueue._moment(coalesce(closes_at, q.closes_at));
     q.session_retention := coalesce(session_retention, q.session_retention);
     q.pass_lifetime := coalesce(pass_lifetime, q.pass_lifetime);
+    q.client_limit := coalesce(client_limit, q.client_limit);
+    q.client_window := coalesce(client_window, q.client_window);
     PERFORM vqueue._check_queue(q);
     IF EXISTS (SELECT FROM vqueue.queues t WHERE t.tenant_id = q.tenant_id AND t.name = q.name AND t.id <> wanted) THEN
         PERFORM vqueue._refuse(format('queue "%s" already exists', name),
@@ -821,12 +881,14 @@ BEGIN
            opens_at = q.opens_at,
            closes_at = q.closes_at,
            session_retention = q.session_retention,
-           pass_lifetime = q.pass_lifetime
+           pass_lifetime = q.pass_lifetime,
+           client_limit = q.client_limit,
+           client_window = q.client_window
      WHERE t.id = wanted;
 END
 $$;
 COMMENT ON FUNCTION vqueue.alter_queue(text, int, int, text, int, int, text, text, int[], interval, interval, interval,
-                                       timestamptz, timestamptz, timestamptz, interval, interval) IS
+                                       timestamptz, timestamptz, timestamptz, interval, interval, int, interval) IS
     'changes settings of a queue while it runs, from the next release on; null leaves one as it is, infinity takes a moment '
     'away, and {} the weights. Units as in create_queue. '
     'A cap below the present number inside sends nobody away: it lets nobody in until enough have gone. '
@@ -1243,6 +1305,8 @@ BEGIN
             behind := last;
         END LOOP;
     END LOOP;
+    PERFORM vqueue._audit('purge', wanted, NULL,
+                          jsonb_strip_nulls(jsonb_build_object('older_than', older_than, 'max_rows', max_rows, 'purged', purged)));
     RETURN purged;
 END
 $$;
@@ -2508,6 +2572,8 @@ BEGIN
     PERFORM vqueue._import_notes();
     IF NOT dry_run THEN
         PERFORM vqueue._import_write();
+        PERFORM vqueue._audit('import_sessions', NULL, schema,
+                              (SELECT jsonb_object_agg(r."table", r.count) FROM pg_temp.vqueue_import_report r WHERE r.action = 'import'));
     END IF;
     RETURN QUERY SELECT r."table", r.action, r.what, r.count, r.example, coalesce(r.detail, vqueue._import_detail(r.what))
                    FROM pg_temp.vqueue_import_report r
@@ -2578,6 +2644,8 @@ BEGIN
         PERFORM vqueue._refuse_cron(name, schedule, command);
     END IF;
     EXECUTE 'SELECT cron.schedule($1, $2, $3)' INTO job USING name, schedule, command;
+    PERFORM vqueue._audit('schedule', (SELECT q.id FROM vqueue.queues q WHERE q.id = id), job::text,
+                          jsonb_build_object('kind', kind, 'schedule', schedule, 'command', command));
     RETURN job;
 END
 $$;
@@ -2722,6 +2790,7 @@ BEGIN
         RETURN false;
     END IF;
     EXECUTE 'SELECT cron.unschedule($1)' INTO done USING job;
+    PERFORM vqueue._audit('unschedule', NULL, job::text, NULL);
     RETURN done;
 END
 $$;
@@ -2748,6 +2817,238 @@ END
 $$;
 COMMENT ON FUNCTION vqueue._unschedule_queue(uuid) IS 'internal: takes the jobs of a queue away that is being dropped, as far as the caller may';
 
+/* ------------------------------------------------------ tenants' quotas */
+
+CREATE FUNCTION vqueue._admit_queue(tenant_id uuid) RETURNS void
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_admit_queue';
+COMMENT ON FUNCTION vqueue._admit_queue(uuid) IS
+    'internal: complains if a tenant has as many queues as it may have; where it has a quota, other makers of its queues wait until '
+    'the end of the transaction';
+
+CREATE FUNCTION vqueue.alter_tenant(tenant text, max_queues int = NULL, max_waiting_sessions int = NULL, name text = NULL,
+                                    domain text = NULL) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    t vqueue.tenants;
+BEGIN
+    IF tenant IS NULL THEN
+        PERFORM vqueue._refuse('tenant must not be null', 'There is nothing that a null could stand for here.',
+            'Give the name of a tenant.', 'null_value_not_allowed');
+    END IF;
+    PERFORM vqueue._check_number('max_queues', max_queues, -1, 1000000,
+        'The quota must be between 0 and 1000000 queues, or -1.', 'Use -1 for any number.');
+    PERFORM vqueue._check_number('max_waiting_sessions', max_waiting_sessions, -1, 1000000000,
+        'The quota must be between 0 and 1000000000 sessions, or -1.', 'Use -1 for any number.');
+    IF name IS NOT NULL AND vqueue._import_name(name) IS NOT NULL THEN
+        PERFORM vqueue._refuse('name is not fit for a tenant', 'It is empty, has more than 200 bytes, or control characters.',
+            'Give a name of 1 to 200 bytes.');
+    END IF;
+    IF octet_length(domain) > 253 THEN
+        PERFORM vqueue._refuse('domain is too long', format('It has %s bytes, the limit is 253.', octet_length(domain)), 'Shorten it.');
+    END IF;
+    SELECT * INTO t FROM vqueue.tenants AS x WHERE x.name = tenant FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        PERFORM vqueue._refuse(format('tenant "%s" does not exist', tenant), 'There is no such row in vqueue.tenants.',
+            'Names are case-sensitive.', 'undefined_object');
+    END IF;
+    IF EXISTS (SELECT FROM vqueue.tenants x WHERE x.name = name AND x.id <> t.id) THEN
+        PERFORM vqueue._refuse(format('tenant "%s" already exists', name), 'A tenant''s name is unique.',
+            'Choose another name.', 'duplicate_object');
+    END IF;
+    UPDATE vqueue.tenants x
+       SET max_queues = nullif(coalesce(max_queues, t.max_queues), -1),
+           max_waiting_sessions = nullif(coalesce(max_waiting_sessions, t.max_waiting_sessions), -1),
+           name = coalesce(name, t.name),
+           domain = coalesce(domain, t.domain),
+           updated_at = now()
+     WHERE x.id = t.id;
+END
+$$;
+COMMENT ON FUNCTION vqueue.alter_tenant(text, int, int, text, text) IS
+    'changes quotas, name or domain of a tenant, for whoever may update vqueue.tenants; null leaves one as it is. max_queues in queues '
+    '(0 to 1000000), max_waiting_sessions in sessions of all its queues together (0 to 1000000000), -1 for any number. A quota below what there is '
+    'takes nothing away: nothing is added until there is less. Errors: 42704 unknown tenant; 42710 name taken; 22023 out of range; 22004 a null';
+
+CREATE VIEW vqueue.usage AS
+    SELECT t.name AS tenant, t.id, count(q.id) AS queues, t.max_queues, coalesce(sum(c.waiting), 0)::bigint AS waiting,
+           t.max_waiting_sessions
+      FROM vqueue.tenants t
+      LEFT JOIN vqueue.queues q ON q.tenant_id = t.id
+      LEFT JOIN vqueue._counters() c ON c.queue_id = q.id
+     WHERE CASE WHEN pg_has_role('pg_monitor', 'USAGE') THEN true ELSE t.id = vqueue._tenant() END
+     GROUP BY t.id
+     ORDER BY t.name;
+COMMENT ON VIEW vqueue.usage IS
+    'queues and waiting sessions of the current tenant, or for members of pg_monitor of all tenants, and its quotas (null: any number)';
+
+/* ---------------------------------------------------------- personal data */
+
+CREATE FUNCTION vqueue.forget_user(user_id uuid) RETURNS int
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_forget_user';
+COMMENT ON FUNCTION vqueue.forget_user(uuid) IS
+    'erases what is known of a user in all queues of the current tenant: name, e-mail address and hashed client keys, of live and of '
+    'ended sessions; returns of how many rows. Places in line stay, as does the user_id. Errors: 22004 null';
+
+/* ------------------------------------------------------------------ audit */
+
+/*
+ * Who did what, and when.  Changes of settings are logged by triggers, whoever
+ * makes them and how; what an operator does to sessions by the function that does
+ * it.  Entries are written as the owner, so nobody needs a right on the table, and
+ * nobody but the owner can change them.  Ids are uuids, so that entries of two
+ * servers, or of a dump, can come together.
+ */
+CREATE TABLE vqueue.audit_log (
+    id          uuid PRIMARY KEY DEFAULT vqueue._uuidv7(),
+    at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    tenant_id   uuid,
+    queue_id    uuid,
+    queue       text,
+    actor       text NOT NULL,
+    role        text NOT NULL,
+    application text DEFAULT current_setting('application_name'),
+    client      inet DEFAULT inet_client_addr(),
+    action      text NOT NULL,
+    object      text,
+    before      jsonb,
+    after       jsonb,
+    reason      text
+);
+CREATE INDEX audit_log_at_key ON vqueue.audit_log (at);
+CREATE INDEX audit_log_tenant_key ON vqueue.audit_log (tenant_id, at);
+COMMENT ON TABLE vqueue.audit_log IS
+    'what operators did, one row an action, written in its transaction; nobody but the owner can change or delete it';
+COMMENT ON COLUMN vqueue.audit_log.tenant_id IS 'whose queues it was about; null if it was about all';
+COMMENT ON COLUMN vqueue.audit_log.queue IS 'name of the queue, then';
+COMMENT ON COLUMN vqueue.audit_log.actor IS 'who had logged in, or vqueue worker where the clock moved a queue';
+COMMENT ON COLUMN vqueue.audit_log.role IS 'the role that it had set, otherwise the same';
+COMMENT ON COLUMN vqueue.audit_log.object IS 'what it was done to: a session, a key, a user, a tenant';
+COMMENT ON COLUMN vqueue.audit_log.before IS 'how it was, as far as it was changed';
+COMMENT ON COLUMN vqueue.audit_log.after IS 'how it is, as far as it was changed';
+COMMENT ON COLUMN vqueue.audit_log.reason IS 'the reason that the operator gave';
+SELECT pg_catalog.pg_extension_config_dump('vqueue.audit_log', '');
+
+CREATE FUNCTION vqueue._audit_guard() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT pg_has_role((SELECT c.relowner FROM pg_class c WHERE c.oid = TG_RELID), 'USAGE') THEN
+        /* Not by _refuse, which who is refused may not call. */
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'the audit log is written by vqueue alone',
+            DETAIL = 'Only the owner of the table may change what is in it.',
+            HINT = 'Actions are logged by themselves; old entries go by vqueue.audit_retention.';
+    END IF;
+    IF TG_OP = 'INSERT' THEN
+        RETURN CASE WHEN NOT EXISTS (SELECT FROM vqueue.audit_log a WHERE a.id = NEW.id) THEN NEW END;
+    END IF;
+    RETURN CASE TG_OP WHEN 'UPDATE' THEN NEW ELSE OLD END;
+END
+$$;
+COMMENT ON FUNCTION vqueue._audit_guard() IS
+    'internal: lets nobody but the owner change the audit log, whatever was granted; a restored entry that is there already is left alone';
+CREATE TRIGGER audit_before BEFORE INSERT OR UPDATE OR DELETE ON vqueue.audit_log
+    FOR EACH ROW EXECUTE FUNCTION vqueue._audit_guard();
+CREATE TRIGGER audit_truncate BEFORE TRUNCATE ON vqueue.audit_log
+    FOR EACH STATEMENT EXECUTE FUNCTION vqueue._audit_guard();
+ALTER TABLE vqueue.audit_log ENABLE ALWAYS TRIGGER audit_before;
+ALTER TABLE vqueue.audit_log ENABLE ALWAYS TRIGGER audit_truncate;
+
+CREATE FUNCTION vqueue._audit_name("table" text, op text, old jsonb, new jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE
+        WHEN op = 'TRUNCATE' THEN 'truncate'
+        WHEN "table" = 'queues' AND op = 'UPDATE' AND old -> 'state' <> new -> 'state'
+        THEN CASE new ->> 'state' WHEN 'paused' THEN 'pause' WHEN 'draining' THEN 'drain' WHEN 'closed' THEN 'close' ELSE 'open' END
+        WHEN "table" = 'draws' AND op = 'INSERT' THEN 'prepare_draw'
+        WHEN "table" = 'draws' AND op = 'UPDATE' AND old -> 'drawn_at' <> new -> 'drawn_at' THEN 'hold_draw'
+        WHEN "table" = 'draws' AND op = 'UPDATE' AND old -> 'beacon' <> new -> 'beacon' THEN 'set_draw_beacon'
+        WHEN "table" = 'pass_keys' AND op = 'INSERT' THEN 'rotate_key'
+        ELSE CASE op WHEN 'INSERT' THEN 'create' WHEN 'UPDATE' THEN 'alter' ELSE 'drop' END || '_'
+             || CASE "table" WHEN 'pass_keys' THEN 'key' ELSE rtrim("table", 's') END
+    END
+$$;
+COMMENT ON FUNCTION vqueue._audit_name(text, text, jsonb, jsonb) IS 'internal: what a change of a row is called in the audit log';
+
+/* What nobody may read, what is too much, and what says nothing. */
+CREATE FUNCTION vqueue._audit_visible(this jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT this - '{secret,value,seed,tickets,version,updated_at,is_active}'::text[] $$;
+COMMENT ON FUNCTION vqueue._audit_visible(jsonb) IS 'internal: a row without what is not to be in the audit log';
+
+CREATE FUNCTION vqueue._audit_change("table" text, op text, old jsonb, new jsonb, actor text, role text) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    this jsonb := coalesce(new, old);
+    was jsonb := vqueue._audit_visible(old);
+    now_is jsonb := vqueue._audit_visible(new);
+    q vqueue.queues;
+    whose uuid[];
+BEGIN
+    IF op = 'UPDATE' THEN
+        SELECT jsonb_object_agg(c.key, c.value), jsonb_object_agg(c.key, now_is -> c.key) INTO was, now_is
+          FROM jsonb_each(was) AS c WHERE now_is -> c.key <> c.value;
+        IF was IS NULL AND "table" NOT IN ('pass_keys', 'secrets') THEN
+            RETURN;
+        END IF;
+    END IF;
+    SELECT * INTO q FROM vqueue.queues t
+     WHERE t.id = (this ->> CASE "table" WHEN 'queues' THEN 'id' ELSE 'queue_id' END)::uuid;
+    IF "table" = 'draws' AND q.id IS NULL THEN
+        RETURN;    /* it goes with its queue */
+    END IF;
+    IF "table" = 'queues' THEN
+        q.id := this ->> 'id';
+        q.name := this ->> 'name';
+    END IF;
+    whose := CASE WHEN "table" = 'tenants' THEN ARRAY[(this ->> 'id')::uuid]
+                  WHEN this ? 'tenant_id' THEN ARRAY[(old ->> 'tenant_id')::uuid, (new ->> 'tenant_id')::uuid]
+                  ELSE ARRAY[q.tenant_id] END;
+    INSERT INTO vqueue.audit_log (tenant_id, queue_id, queue, actor, role, action, object, before, after)
+    SELECT DISTINCT t.id, q.id, q.name, actor, role, vqueue._audit_name("table", op, old, new),
+           CASE WHEN op = 'TRUNCATE' THEN "table" WHEN "table" IN ('tenants', 'secrets') THEN this ->> 'name'
+                WHEN "table" NOT IN ('queues', 'draws') THEN this ->> 'id' END, was, now_is
+      FROM unnest(whose) AS t (id)
+     WHERE t.id IS NOT NULL OR coalesce(whose[1], whose[2]) IS NULL;
+END
+$$;
+COMMENT ON FUNCTION vqueue._audit_change(text, text, jsonb, jsonb, text, text) IS
+    'internal: logs a change of a row, of which the old and the new one are given, as done by an actor in a role';
+
+CREATE FUNCTION vqueue._audit_changed() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'vqueue_audit_change';
+COMMENT ON FUNCTION vqueue._audit_changed() IS 'internal: has a change of a row, or a TRUNCATE, logged, unless it comes by replication';
+
+CREATE TRIGGER queue_audit AFTER INSERT OR UPDATE OR DELETE ON vqueue.queues
+    FOR EACH ROW EXECUTE FUNCTION vqueue._audit_changed();
+CREATE TRIGGER queue_audit_truncate AFTER TRUNCATE ON vqueue.queues
+    FOR EACH STATEMENT EXECUTE FUNCTION vqueue._audit_changed();
+CREATE TRIGGER session_audit_truncate AFTER TRUNCATE ON vqueue.user_sessions
+    FOR EACH STATEMENT EXECUTE FUNCTION vqueue._audit_changed();
+CREATE TRIGGER tenant_audit AFTER INSERT OR UPDATE OR DELETE ON vqueue.tenants
+    FOR EACH ROW EXECUTE FUNCTION vqueue._audit_changed();
+CREATE TRIGGER draw_audit AFTER INSERT OR UPDATE OR DELETE ON vqueue.draws
+    FOR EACH ROW EXECUTE FUNCTION vqueue._audit_changed();
+CREATE TRIGGER pass_key_audit AFTER INSERT OR UPDATE OR DELETE ON vqueue.pass_keys
+    FOR EACH ROW EXECUTE FUNCTION vqueue._audit_changed();
+CREATE TRIGGER secret_audit AFTER INSERT OR UPDATE OR DELETE ON vqueue.secrets
+    FOR EACH ROW EXECUTE FUNCTION vqueue._audit_changed();
+ALTER TABLE vqueue.queues ENABLE ALWAYS TRIGGER queue_audit;
+ALTER TABLE vqueue.queues ENABLE ALWAYS TRIGGER queue_audit_truncate;
+ALTER TABLE vqueue.user_sessions ENABLE ALWAYS TRIGGER session_audit_truncate;
+ALTER TABLE vqueue.tenants ENABLE ALWAYS TRIGGER tenant_audit;
+ALTER TABLE vqueue.draws ENABLE ALWAYS TRIGGER draw_audit;
+ALTER TABLE vqueue.pass_keys ENABLE ALWAYS TRIGGER pass_key_audit;
+ALTER TABLE vqueue.secrets ENABLE ALWAYS TRIGGER secret_audit;
+
+CREATE VIEW vqueue.audit AS
+    SELECT a.* FROM vqueue.audit_log a WHERE a.tenant_id = vqueue._tenant();
+COMMENT ON VIEW vqueue.audit IS 'audit_log of the current tenant';
+
 /* Memory begins empty; the launcher starts a worker here once this transaction has committed. */
 CREATE FUNCTION vqueue._extension_created() RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'vqueue_extension_created';
@@ -2762,7 +3063,7 @@ REVOKE ALL ON TYPE vqueue.place FROM PUBLIC;
 
 /* The value of a key stays the extension's own. */
 GRANT USAGE ON SCHEMA vqueue TO pg_monitor;
-GRANT SELECT ON vqueue.metrics, vqueue._watched, vqueue.overview TO pg_monitor;
+GRANT SELECT ON vqueue.metrics, vqueue._watched, vqueue.overview, vqueue.usage TO pg_monitor;
 GRANT SELECT (name, made_at) ON vqueue.secrets TO pg_monitor;
 GRANT EXECUTE ON FUNCTION vqueue.health, vqueue.is_healthy, vqueue.preflight, vqueue.memory, vqueue._worker, vqueue._counters,
     vqueue._figures, vqueue._wait_bounds, vqueue._sample, vqueue._library_version, vqueue._replay_delay, vqueue._finding,

@@ -11,6 +11,7 @@
 #include "mark.h"
 #include "op.h"
 #include "pending.h"
+#include "quota.h"
 #include "roster.h"
 #include "standing.h"
 #include "table.h"
@@ -283,6 +284,7 @@ vq_apply_ops(VqOp *ops, int n)
 			apply_queue_op(&ops[i], building, now);
 		}
 		note_peaks(queue);
+		vq_settle(queue);
 		vq_note_able(queue, now);
 		vq_call_worker(queue, vq_next_due(queue, now, true));
 		LWLockRelease(&queue->lock);

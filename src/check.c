@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "audit.h"
 #include "check.h"
 #include "draws.h"
 #include "due.h"
@@ -18,6 +19,7 @@
 #include "miscadmin.h"
 #include "pending.h"
 #include "pgstat.h"
+#include "quota.h"
 #include "rebuild.h"
 #include "roster.h"
 #include "standing.h"
@@ -388,6 +390,7 @@ settings_text(const VqSettings *settings)
 					 ", passes " INT64_FORMAT,
 					 settings->waiting_timeout, settings->serving_timeout, settings->claim_timeout,
 					 settings->session_retention, settings->pass_lifetime);
+	appendStringInfo(&text, ", clients %d in " INT64_FORMAT, settings->client_limit, settings->client_window);
 	appendStringInfo(&text, ", moments " INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT,
 					 settings->prequeue_at, settings->opens_at, settings->closes_at);
 	return text.data;
@@ -480,6 +483,96 @@ check_surplus(Check *check, VqDatabase *db)
 	}
 }
 
+/* ---- tenants ---- */
+
+/* A tenant's word, and what the lines of its queues have. */
+typedef struct Sum
+{
+	dsa_pointer tenant;			/* key */
+	pg_uuid_t	id;
+	int64		word;
+	int64		waiting;
+	int64		difference;		/* between them, when last looked at */
+	int			looks;			/* how often it was the same */
+} Sum;
+
+static void
+add_up(HTAB *sums, VqDatabase *db)
+{
+	int			n;
+	VqQueue   **queues = vq_list_queues(db, &n);
+	Sum		   *sum;
+	bool		found;
+
+	for (int i = 0; i < n; i++)
+	{
+		LWLockAcquire(&queues[i]->lock, LW_SHARED);
+		if (queues[i]->dboid == MyDatabaseId && DsaPointerIsValid(queues[i]->tenant))
+		{
+			sum = hash_search(sums, &queues[i]->tenant, HASH_ENTER, &found);
+			if (!found)
+			{
+				sum->waiting = sum->difference = 0;
+				sum->looks = 0;
+			}
+			sum->id = queues[i]->settings.tenant_id;
+			sum->word = vq_tenant_waiting(queues[i]);
+			sum->waiting += vq_standing(queues[i]);
+		}
+		LWLockRelease(&queues[i]->lock);
+	}
+	pfree(queues);
+}
+
+/* Note which differences are the same as before; false if there is none. */
+static bool
+compare_sums(HTAB *sums)
+{
+	HASH_SEQ_STATUS status;
+	Sum		   *sum;
+	bool		differ = false;
+
+	hash_seq_init(&status, sums);
+	while ((sum = hash_seq_search(&status)) != NULL)
+	{
+		int64		difference = sum->word - sum->waiting;
+
+		sum->looks = difference == sum->difference ? sum->looks + 1 : 1;
+		sum->difference = difference;
+		differ |= difference != 0;
+		if (sum->looks < LOOKS)
+			sum->waiting = 0;
+	}
+	return differ;
+}
+
+/* While they wait and go, sums are never quite right: what is wrong stays as wrong as it is. */
+static void
+check_tenants(Check *check, VqDatabase *db)
+{
+	HASHCTL		ctl = {0};
+	HTAB	   *sums;
+	HASH_SEQ_STATUS status;
+	Sum		   *sum;
+
+	ctl.keysize = sizeof(dsa_pointer);
+	ctl.entrysize = sizeof(Sum);
+	ctl.hcxt = CurrentMemoryContext;
+	sums = hash_create("vqueue tenants", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	for (int look = 0; look < LOOKS; look++)
+	{
+		add_up(sums, db);
+		if (!compare_sums(sums))
+			return;
+		pause_briefly();
+	}
+	hash_seq_init(&status, sums);
+	while ((sum = hash_seq_search(&status)) != NULL)
+		if (sum->difference != 0 && sum->looks >= LOOKS)
+			report(check, psprintf("tenant %s", vq_uuid_text(&sum->id)), "waiting sessions of the tenant",
+				   psprintf(INT64_FORMAT, sum->word), psprintf(INT64_FORMAT, sum->word - sum->difference));
+}
+
 PG_FUNCTION_INFO_V1(vqueue_check);
 Datum
 vqueue_check(PG_FUNCTION_ARGS)
@@ -510,6 +603,7 @@ vqueue_check(PG_FUNCTION_ARGS)
 	while ((expected = hash_seq_search(&status)) != NULL)
 		check_queue(&check, expected);
 	check_surplus(&check, db);
+	check_tenants(&check, db);
 	MemoryContextDelete(check.arena.ctx);
 	return (Datum) 0;
 }
@@ -521,6 +615,7 @@ vqueue_rebuild(PG_FUNCTION_ARGS)
 	int			n;
 	int64		sessions = 0;
 	VqQueue   **queues;
+	VqAction	action = {"rebuild"};
 
 	PreventCommandDuringRecovery("vqueue.rebuild()");
 	if (vq_has_pending())
@@ -529,6 +624,7 @@ vqueue_rebuild(PG_FUNCTION_ARGS)
 				 errmsg("cannot rebuild in a transaction that has changed queues or sessions"),
 				 errdetail("Its own changes are not committed yet."),
 				 errhint("Commit first.")));
+	PreventCommandIfReadOnly("vqueue.rebuild()");
 	vq_demand_rebuild();
 	queues = vq_list_queues(vq_database(), &n);
 	for (int i = 0; i < n; i++)
@@ -537,5 +633,7 @@ vqueue_rebuild(PG_FUNCTION_ARGS)
 		sessions += vq_standing(queues[i]) + queues[i]->line.count[VQ_INSIDE];
 		LWLockRelease(&queues[i]->lock);
 	}
+	action.after = psprintf("{\"sessions\": " INT64_FORMAT "}", sessions);
+	vq_audit(&action);
 	PG_RETURN_INT64(sessions);
 }

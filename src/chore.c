@@ -4,8 +4,10 @@
  */
 #include "postgres.h"
 
+#include "audit.h"
 #include "canary.h"
 #include "chore.h"
+#include "client.h"
 #include "miscadmin.h"
 #include "purge.h"
 #include "stats.h"
@@ -29,6 +31,8 @@ typedef enum Kind
 	PURGE,						/* sessions of a queue */
 	TRIM_EVENTS,
 	TRIM_STATS,
+	TRIM_AUDIT,
+	TRIM_CLIENTS,
 	WATCH,						/* settings on trial */
 	COUNT
 } Kind;
@@ -37,6 +41,8 @@ static const char *const failures_of[] = {
 	"sessions could not be deleted",
 	"old events could not be deleted",
 	"old statistics could not be deleted",
+	"old entries of the audit log could not be deleted",
+	"old joins of clients could not be deleted",
 	"settings on trial could not be looked after",
 	"statistics could not be written"
 };
@@ -178,6 +184,10 @@ do_step(VqDatabase *db, Chore *chore)
 			return vq_trim_events();
 		case TRIM_STATS:
 			return vq_trim_stats();
+		case TRIM_AUDIT:
+			return vq_trim_audit();
+		case TRIM_CLIENTS:
+			return vq_trim_clients();
 		case WATCH:
 			return vq_watch_canaries();
 		default:

@@ -5,6 +5,7 @@
 #ifndef VQ_COMPAT_H
 #define VQ_COMPAT_H
 
+#include "access/genam.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_proc.h"
 #include "lib/dshash.h"
@@ -32,6 +33,17 @@
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"
 #endif
+
+/* 18 counts what index scans do where asked to. */
+static inline IndexScanDesc
+vq_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int n_keys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(heap, index, snapshot, NULL, n_keys, 0);
+#else
+	return index_beginscan(heap, index, snapshot, n_keys, 0);
+#endif
+}
 
 /* 17 gave dshash a copy function. */
 static inline dshash_parameters

@@ -15,6 +15,7 @@ int			vq_release_batch = 10000;
 int			vq_old_snapshot = 600;
 int			vq_event_retention = SECS_PER_DAY;
 int			vq_stats_retention = 400 * SECS_PER_DAY;
+int			vq_audit_retention = 10 * 365 * SECS_PER_DAY;
 
 bool
 vq_logging(void)
@@ -70,6 +71,14 @@ vq_guc_init(void)
 							"0 turns them off.",
 							&vq_stats_retention,
 							400 * SECS_PER_DAY, 0, 10 * 365 * SECS_PER_DAY,
+							PGC_SIGHUP,
+							GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("vqueue.audit_retention",
+							"How long the log of what operators do is kept.",
+							NULL,
+							&vq_audit_retention,
+							10 * 365 * SECS_PER_DAY, SECS_PER_DAY, 10 * 365 * SECS_PER_DAY,
 							PGC_SIGHUP,
 							GUC_UNIT_S,
 							NULL, NULL, NULL);

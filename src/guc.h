@@ -12,6 +12,7 @@ extern int	vq_release_batch;	/* vqueue.release_batch: sessions a transaction of 
 extern int	vq_old_snapshot;	/* vqueue.old_snapshot: seconds */
 
 extern int	vq_stats_retention; /* vqueue.stats_retention: seconds, 0 for no statistics */
+extern int	vq_audit_retention; /* seconds */
 extern int	vq_event_retention; /* vqueue.event_retention: seconds, 0 for no log */
 
 /* Whether events are logged: for listeners, or until they are counted. */

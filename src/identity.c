@@ -15,6 +15,8 @@
 #include "place.h"
 #include "queue.h"
 
+#define MAX_IDENTITY 1000000
+
 static void
 hash_failed(const char *why)
 {
@@ -93,6 +95,12 @@ vqueue_user_id(PG_FUNCTION_ARGS)
 				 errmsg("identity of a user must not be empty"),
 				 errdetail("All users without one would be the same user."),
 				 errhint("Leave user_id out when joining a user who is not known by anything.")));
+	if (size > MAX_IDENTITY)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("identity of a user is too long"),
+				 errdetail("It has %zu bytes, the limit is %d.", size, MAX_IDENTITY),
+				 errhint("Give a hash of it.")));
 	vq_current_tenant(&tenant);
 	make_uuid5(&tenant, name, size, id);
 	PG_RETURN_UUID_P(id);

@@ -22,6 +22,7 @@
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "compat.h"
 #include "executor/tuptable.h"
 #include "insert.h"
 #include "miscadmin.h"
@@ -123,6 +124,13 @@ typedef struct Rival
 	uint32		token;			/* of an insertion that is not certain yet, or 0 */
 } Rival;
 
+static void
+live_keys(const VqRow *row, AttrNumber queue_id, AttrNumber user_id, ScanKeyData *keys)
+{
+	ScanKeyInit(&keys[0], queue_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&row->queue_id));
+	ScanKeyInit(&keys[1], user_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&row->user_id));
+}
+
 /* Whether the user has a live session, or there is a rival. */
 static bool
 has_live_session(Relation rel, const VqRow *row, Rival *rival)
@@ -133,8 +141,7 @@ has_live_session(Relation rel, const VqRow *row, Rival *rival)
 	bool		found;
 
 	InitDirtySnapshot(dirty);
-	ScanKeyInit(&keys[0], Anum_sessions_queue_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&row->queue_id));
-	ScanKeyInit(&keys[1], Anum_sessions_user_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&row->user_id));
+	live_keys(row, Anum_sessions_queue_id, Anum_sessions_user_id, keys);
 	scan = systable_beginscan(rel, vq_relation(VQ_SESSIONS_LIVE), true, &dirty, 2, keys);
 	found = systable_getnext(scan) != NULL;
 	rival->xid = !found ? InvalidTransactionId : TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
@@ -241,11 +248,11 @@ insert_key(Relation rel, Relation index, IndexUniqueCheck check, Datum first, Da
 	return index_insert(index, values, nulls, &place, rel, check, false, NULL);
 }
 
-/* False if the user got a live session meanwhile. */
+/* False, or an error, as the check says, if the user got a live session meanwhile. */
 static bool
-insert_live_key(Book *book, const VqRow *row)
+insert_live_key(Book *book, const VqRow *row, IndexUniqueCheck check)
 {
-	return insert_key(book->table, book->live, UNIQUE_CHECK_PARTIAL,
+	return insert_key(book->table, book->live, check,
 					  UUIDPGetDatum(&row->queue_id), UUIDPGetDatum(&row->user_id), &row->tid);
 }
 
@@ -267,28 +274,36 @@ insert_speculatively(Book *book, TupleTableSlot *slot, VqRow *row)
 	table_tuple_insert_speculative(book->table, slot, GetCurrentCommandId(true), 0, NULL, token);
 	row->tid = slot->tts_tid;
 	insert_other_keys(book, row);
-	alone = insert_live_key(book, row);
+	alone = insert_live_key(book, row, UNIQUE_CHECK_PARTIAL);
 	table_tuple_complete_speculative(book->table, slot, token, alone);
 	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
 	return alone;
 }
 
+/* Insert the row of a user who can have no session: there is nothing to take back. */
+static void
+insert_plainly(Book *book, TupleTableSlot *slot, VqRow *row)
+{
+	table_tuple_insert(book->table, slot, GetCurrentCommandId(true), 0, NULL);
+	row->tid = slot->tts_tid;
+	insert_other_keys(book, row);
+	(void) insert_live_key(book, row, UNIQUE_CHECK_YES);
+}
+
 static bool
 insert_one(VqQueue *queue, Book *book, VqRow *row, bool new_user, Datum user_name, Datum user_email)
 {
-	TupleTableSlot *slot = NULL;
 	bool		written = false;
 
 	while (!written && (new_user || await_no_session(book->table, row)))
 	{
-		new_user = false;
-		if (slot != NULL)
-			ExecDropSingleTupleTableSlot(slot);
-		slot = slot_of(book->table, row, user_name, user_email);
-		written = insert_speculatively(book, slot, row);
-	}
-	if (slot != NULL)
+		TupleTableSlot *slot = slot_of(book->table, row, user_name, user_email);
+
+		written = new_user || insert_speculatively(book, slot, row);
+		if (new_user)
+			insert_plainly(book, slot, row);
 		ExecDropSingleTupleTableSlot(slot);
+	}
 	if (written)
 	{
 		(void) vq_note_add(queue, row, vq_row_kind(row), 0, false);
@@ -339,7 +354,7 @@ insert_batch(Book *book, VqRow **rows, int n, TupleTableSlot **slots)
 	for (int i = 0; i < n; i++)
 		rows[i]->tid = slots[i]->tts_tid;
 	for (int i = 0; i < n; i++)
-		if (!insert_live_key(book, rows[i]))
+		if (!insert_live_key(book, rows[i], UNIQUE_CHECK_PARTIAL))
 			return false;
 	for (int i = 0; i < n; i++)
 		insert_other_keys(book, rows[i]);
@@ -415,23 +430,56 @@ is_worth_subtransaction(int n)
 	return n >= FEW && !MyProc->subxidStatus.overflowed && MyProc->subxidStatus.count < MANY_SUBTRANSACTIONS;
 }
 
+/*
+ * Leave out those whose users have a live session, zeroing their tickets; returns
+ * how many are left in wanted.  Before anything is written, as who wants to write for
+ * one of the users would have to wait for us.
+ */
+static int
+find_newcomers(Book *book, VqRow *rows, int n, VqRow **wanted)
+{
+	TupleTableSlot *slot = table_slot_create(book->table, NULL);
+	int			n_wanted = 0;
+	SnapshotData dirty;
+	IndexScanDesc scan;
+
+	InitDirtySnapshot(dirty);
+	scan = vq_index_beginscan(book->table, book->live, &dirty, 2);
+	for (int i = 0; i < n; i++)
+	{
+		ScanKeyData keys[2];
+
+		CHECK_FOR_INTERRUPTS();
+		live_keys(&rows[i], 1, 2, keys);	/* of the index's columns */
+		index_rescan(scan, keys, 2, NULL, 0);
+		if (index_getnext_slot(scan, ForwardScanDirection, slot))
+		{
+			/* No buffer stays pinned while somebody is waited for. */
+			ExecClearTuple(slot);
+			index_rescan(scan, keys, 2, NULL, 0);
+			if (!await_no_session(book->table, &rows[i]))
+			{
+				rows[i].ticket = 0;
+				continue;
+			}
+		}
+		wanted[n_wanted++] = &rows[i];
+	}
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	return n_wanted;
+}
+
 void
 vq_insert_sessions(VqQueue *queue, VqRow *rows, int n)
 {
 	VqRow	  **wanted = MemoryContextAllocHuge(CurrentMemoryContext, n * sizeof(VqRow *));
-	int			n_wanted = 0;
+	int			n_wanted;
 	bool		together;
 	Book		book;
 
 	open_book(&book);
-	for (int i = 0; i < n; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (await_no_session(book.table, &rows[i]))
-			wanted[n_wanted++] = &rows[i];
-		else
-			rows[i].ticket = 0;
-	}
+	n_wanted = find_newcomers(&book, rows, n, wanted);
 	together = is_worth_subtransaction(n_wanted) && insert_together(&book, wanted, n_wanted);
 	for (int i = 0; i < n_wanted; i++)
 	{

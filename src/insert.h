@@ -17,7 +17,8 @@ extern bool vq_may_insert(void);
 /*
  * Write a row whose ticket was issued by this transaction, unless its user has a
  * live session: then false.  Waits for who is about to give the user one, or to
- * end the one there is.  Of a new user none is looked for before, only in writing.
+ * end the one there is.  A new user, by an id just made at random, can have none:
+ * 23505 if it has.
  */
 extern bool vq_insert_session(VqQueue *queue, VqRow *row, bool new_user, Datum user_name, Datum user_email);
 

@@ -10,6 +10,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "client.h"
 #include "due.h"
 #include "executor/spi.h"
 #include "feature.h"
@@ -20,6 +21,7 @@
 #include "pending.h"
 #include "place.h"
 #include "queue.h"
+#include "quota.h"
 #include "reserve.h"
 #include "seal.h"
 #include "session.h"
@@ -30,6 +32,7 @@
 #include "utils/timestamp.h"
 
 #define MAX_USER_TEXT 1000
+#define MAX_USERS 1000000
 
 /* The queue that is joined. */
 typedef struct Target
@@ -37,6 +40,7 @@ typedef struct Target
 	VqQueue    *queue;
 	pg_uuid_t	id;
 	VqSettings	settings;
+	int64		quota;			/* of its tenant's waiting sessions */
 	VqKind		lane;
 } Target;
 
@@ -72,6 +76,7 @@ get_target(FunctionCallInfo fcinfo, const char *function, int lane_argno, Target
 	/* It may have been dropped while we waited for the lock. */
 	target->queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &target->id);
 	vq_settings_of(target->queue, &target->settings);
+	target->quota = vq_waiting_quota(&target->settings.tenant_id);
 }
 
 /* ---- refusals ---- */
@@ -122,19 +127,33 @@ refuse_full(const Target *target)
 			 errhint("Try again later, or have an operator raise max_waiting with vqueue.alter_queue().")));
 }
 
+static void
+refuse_ticket(const Target *target, VqIssue issue)
+{
+	if (issue == VQ_OVER_QUOTA)
+		vq_refuse_waiting(&target->settings.tenant_id, target->quota);
+	vq_out_of_memory();
+}
+
 /* ---- one user ---- */
 
-/* Issue a ticket for a new row; false when out of memory. */
-static bool
-prepare_row(const Target *target, const pg_uuid_t *user_id, VqRow *row)
+static void
+begin_row(const Target *target, const pg_uuid_t *user_id, VqRow *row)
 {
 	row->queue_id = target->id;
 	row->user_id = *user_id;
 	row->lane = target->lane;
-	if (!vq_issue_ticket(target->queue, admits(target), row))
-		return false;
-	vq_seal_id(&row->id, row->joined_at, &target->id, row->ticket);
-	return true;
+}
+
+/* Issue tickets for new rows. */
+static VqIssue
+prepare_rows(const Target *target, VqRow *rows, int n)
+{
+	VqIssue		issue = vq_issue_tickets(target->queue, admits(target), target->quota, rows, n);
+
+	for (int i = 0; i < n && issue == VQ_ISSUED; i++)
+		vq_seal_id(&rows[i].id, rows[i].joined_at, &target->id, rows[i].ticket);
+	return issue;
 }
 
 /* Write a row by SQL, for others may have a say in it. */
@@ -176,35 +195,50 @@ write_row(const Target *target, VqRow *row, bool new_user, Datum user_name, Datu
 	return insert_row(row, user_name, user_email);
 }
 
-/* Join one user, or find the live session there is, of which a new user has none. */
+/*
+ * Join one user, or find the live session there is, of which a new user has none;
+ * for a client whose joins are counted, or NULL.
+ */
 static void
 join_user(const Target *target, const pg_uuid_t *user_id, bool new_user, Datum user_name, Datum user_email,
-		  VqRow *row)
+		  const VqClient *client, VqRow *row)
 {
 	for (;;)
 	{
 		bool		full = overfull(target, 1);
 		int			mark = vq_pending_mark();
+		bool		over = client != NULL && vq_client_is_over(client);
+		VqIssue		issue;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!admits(target) || full)
+		if (!admits(target) || full || over)
 		{
 			if (vq_fetch_live(&target->id, user_id, NULL, row))
 				return;
 			if (vq_await_live(&target->id, user_id))
 				continue;
+			if (over && admits(target))
+				vq_refuse_client(client, target->settings.name);
 			if (full && admits(target))
 				refuse_full(target);
 			refuse_state(target);
 		}
-		if (!prepare_row(target, user_id, row))
+		begin_row(target, user_id, row);
+		issue = prepare_rows(target, row, 1);
+		if (issue != VQ_ISSUED)
 		{
 			if (vq_fetch_live(&target->id, user_id, NULL, row))
 				return;
-			vq_out_of_memory();
+			if (issue == VQ_OVER_QUOTA && vq_await_live(&target->id, user_id))
+				continue;
+			refuse_ticket(target, issue);
 		}
 		if (write_row(target, row, new_user, user_name, user_email))
+		{
+			if (client != NULL && !vq_note_client(client, row->ticket, row->joined_at))
+				vq_refuse_client(client, target->settings.name);
 			return;
+		}
 		vq_drop_unconfirmed(mark);
 		if (vq_fetch_live(&target->id, user_id, NULL, row))
 			return;
@@ -232,6 +266,8 @@ void
 vq_join(FunctionCallInfo fcinfo, VqPlace *place)
 {
 	Target		target;
+	VqClient	client;
+	bool		counted;
 
 	memset(place, 0, sizeof(VqPlace));
 	if (PG_ARGISNULL(1))
@@ -240,11 +276,16 @@ vq_join(FunctionCallInfo fcinfo, VqPlace *place)
 	check_user_text(fcinfo, 3, "user_email");
 	if (!PG_ARGISNULL(2) || !PG_ARGISNULL(3))
 		vq_need_feature(VQ_FEATURE_USER_DATA);
+	if (!PG_ARGISNULL(5))
+		vq_check_client(PG_GETARG_TEXT_PP(5));
 	get_target(fcinfo, "vqueue.join()", 4, &target);
+	counted = target.settings.client_limit > 0 && !PG_ARGISNULL(5);
+	if (counted)
+		vq_read_client(PG_GETARG_TEXT_PP(5), &target.id, &target.settings, &client);
 	join_user(&target, PG_GETARG_UUID_P(1), is_made_here(fcinfo, 1),
 			  PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2),
 			  PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3),
-			  &place->row);
+			  counted ? &client : NULL, &place->row);
 	strlcpy(place->queue, target.settings.name, VQ_NAME_SIZE);
 	vq_locate(place, true);
 }
@@ -380,10 +421,20 @@ count_newcomers(const Target *target, const Datum *users, int n)
 	return newcomers;
 }
 
+/* Where there may not be room for all at once: newcomers one by one, past those who have a session. */
+static void
+join_newcomers(const Target *target, const Datum *users, VqRow *rows, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!vq_fetch_live(&target->id, DatumGetUUIDP(users[i]), NULL, &rows[i]))
+			join_user(target, DatumGetUUIDP(users[i]), false, (Datum) 0, (Datum) 0, NULL, &rows[i]);
+}
+
 static void
 join_users(const Target *target, const Datum *users, VqRow *rows, int n)
 {
 	int			mark = vq_pending_mark();
+	VqIssue		issue;
 
 	if (!admits(target))
 	{
@@ -398,22 +449,23 @@ join_users(const Target *target, const Datum *users, VqRow *rows, int n)
 		refuse_full(target);
 	}
 	for (int i = 0; i < n; i++)
+		begin_row(target, DatumGetUUIDP(users[i]), &rows[i]);
+	issue = prepare_rows(target, rows, n);
+	if (issue != VQ_ISSUED)
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (!prepare_row(target, DatumGetUUIDP(users[i]), &rows[i]))
-		{
-			vq_drop_unconfirmed(mark);
-			if (all_have_sessions(target, users, rows, n))
-				return;
-			vq_out_of_memory();
-		}
+		vq_drop_unconfirmed(mark);
+		if (issue == VQ_OVER_QUOTA)
+			join_newcomers(target, users, rows, n);
+		else if (!all_have_sessions(target, users, rows, n))
+			refuse_ticket(target, issue);
+		return;
 	}
 	write_rows(target, rows, n);
 	vq_drop_unconfirmed(mark);
 	for (int i = 0; i < n; i++)
 		if (rows[i].ticket == 0 &&
 			!vq_fetch_live(&target->id, DatumGetUUIDP(users[i]), NULL, &rows[i]))
-			join_user(target, DatumGetUUIDP(users[i]), false, (Datum) 0, (Datum) 0, &rows[i]);
+			join_user(target, DatumGetUUIDP(users[i]), false, (Datum) 0, (Datum) 0, NULL, &rows[i]);
 }
 
 static int
@@ -426,6 +478,12 @@ users_argument(FunctionCallInfo fcinfo, Datum **users)
 	if (PG_ARGISNULL(1))
 		vq_null_argument("user_ids");
 	array = PG_GETARG_ARRAYTYPE_P(1);
+	if (ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) > MAX_USERS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("user_ids has too many elements"),
+				 errdetail("No more than %d users can join in one call.", MAX_USERS),
+				 errhint("Call the function again for more.")));
 	deconstruct_array(array, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, users, &nulls, &n);
 	for (int i = 0; i < n; i++)
 		if (nulls[i])

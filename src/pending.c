@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "op.h"
 #include "pending.h"
+#include "quota.h"
 #include "roster.h"
 #include "standing.h"
 #include "table.h"
@@ -123,6 +124,8 @@ vq_add_bit(VqQueue *queue, VqKind kind, int64 ticket, int64 place_key, int flags
 	else
 		set = vq_line_set(&queue->line, vq_arena(), kind, ticket);
 	op->set = set;
+	if (kind < VQ_LANES)
+		vq_settle(queue);
 	op->held = vq_line_set(&queue->line, vq_arena(), VQ_HELD, ticket);
 	if (flags & VQ_TAKEN)
 	{
@@ -174,6 +177,7 @@ undo_ops(int first)
 		}
 		if (!made)
 		{
+			vq_settle(queue);
 			(void) vq_trim(queue);
 			vq_call_worker(queue, vq_next_due(queue, now, true));
 		}
@@ -202,6 +206,7 @@ vq_drop_unconfirmed(int mark)
 			continue;
 		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 		undo_op(&ops[i]);
+		vq_settle(queue);
 		if (!queue->nascent)
 			vq_call_worker(queue, vq_next_due(queue, now, true));
 		LWLockRelease(&queue->lock);
@@ -364,6 +369,9 @@ vq_note_remove(VqQueue *queue, const VqRow *row, VqKind kind, int flags, int64 s
 {
 	VqOp	   *op;
 
+	/* That its tenant's word is at hand after the commit. */
+	if (kind < VQ_LANES)
+		(void) vq_tenant_waiting(queue);
 	vq_reserve_ops(1);
 	op = append_op(OP_REMOVE, queue);
 	op->kind = kind;
@@ -403,6 +411,7 @@ vq_note_queue(VqQueue *queue, const VqSettings *settings, bool made)
 		vq_pacer_init(&queue->pacer, vq_now(), settings->rate_per_minute,
 					  vq_burst(settings), true);
 		LWLockRelease(&queue->lock);
+		vq_join_tenant(queue, &settings->tenant_id);
 	}
 }
 

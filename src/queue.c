@@ -67,12 +67,8 @@ known_names(uint64 version)
 	return names;
 }
 
-/*
- * The version as of which names may be remembered, 0 if not now.  It has to be
- * read before a name is looked up: what changes after that changes it too.
- */
-static uint64
-version_to_remember(void)
+uint64
+vq_version_to_remember(void)
 {
 	if (RecoveryInProgress() || IsInParallelMode() || vq_names_pending())
 		return 0;
@@ -85,7 +81,7 @@ vq_current_tenant(pg_uuid_t *id)
 	static char known[VQ_NAME_SIZE];
 	static pg_uuid_t known_id;
 	static uint64 version = 0;
-	uint64		now = version_to_remember();
+	uint64		now = vq_version_to_remember();
 
 	if (now != 0 && version == now && strcmp(known, vq_tenant) == 0)
 	{
@@ -198,7 +194,7 @@ void
 vq_resolve_queue(const text *arg, pg_uuid_t *id)
 {
 	int			length = VARSIZE_ANY_EXHDR(arg);
-	uint64		version = version_to_remember();
+	uint64		version = vq_version_to_remember();
 	bool		cached = version != 0 && length < VQ_NAME_SIZE;
 	char	   *name;
 

@@ -21,6 +21,12 @@ extern VqQueue *vq_queue_of(const text *arg, pg_uuid_t *id);
 extern void vq_current_tenant(pg_uuid_t *id);
 
 /*
+ * The version as of which names may be remembered, 0 if not now.  It has to be
+ * read before a name is looked up: what changes after that changes it too.
+ */
+extern uint64 vq_version_to_remember(void);
+
+/*
  * Lock a queue against being dropped (shared, which joins do), or against
  * joins, until the end of the transaction.
  */

@@ -9,7 +9,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "guc.h"
 #include "mark.h"
 #include "miscadmin.h"
 #include "reaper.h"
@@ -130,9 +129,8 @@ end_silent(const pg_uuid_t *id, const Rule *rule, int64 timeout, const int64 *ti
 }
 
 int64
-vq_reap(VqQueue *queue, const pg_uuid_t *id, const VqSettings *settings)
+vq_reap(VqQueue *queue, const pg_uuid_t *id, const VqSettings *settings, int room)
 {
-	int			room = vq_release_batch;
 	int64	   *tickets = palloc(room * sizeof(int64));
 	int64		next = VQ_NEVER;
 

@@ -19,10 +19,10 @@
 extern int64 vq_reap_due(const VqQueue *queue);
 
 /*
- * End the sessions whose time is up, a batch at the most, in the current
+ * End the sessions whose time is up, room of them at the most, in the current
  * transaction; those whose rows are locked are left for later.  Returns the mono
  * time when to look again.
  */
-extern int64 vq_reap(VqQueue *queue, const pg_uuid_t *id, const VqSettings *settings);
+extern int64 vq_reap(VqQueue *queue, const pg_uuid_t *id, const VqSettings *settings, int room);
 
 #endif							/* VQ_REAPER_H */

@@ -16,6 +16,7 @@
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "pending.h"
+#include "quota.h"
 #include "rebuild.h"
 #include "recall.h"
 #include "roster.h"
@@ -203,6 +204,7 @@ load_queue(const pg_uuid_t *id, const VqSettings *settings, void *arg)
 	bool		made;
 	VqQueue    *queue = vq_find_queue(id);
 	VqNow		now = vq_now();
+	pg_uuid_t	tenant;
 
 	/* Deleted since the snapshot. */
 	if (queue != NULL && queue->gone && queue->build == loader->build)
@@ -233,7 +235,9 @@ load_queue(const pg_uuid_t *id, const VqSettings *settings, void *arg)
 		vq_pacer_configure(&queue->pacer, now, settings->rate_per_minute, vq_burst(settings));
 	}
 	queue->build = loader->build;
+	tenant = queue->settings.tenant_id;
 	LWLockRelease(&queue->lock);
+	vq_join_tenant(queue, &tenant);
 }
 
 static void
@@ -421,6 +425,8 @@ settle_queues(VqDatabase *db, uint64 build)
 
 		LWLockAcquire(&queues[i]->lock, LW_EXCLUSIVE);
 		lost = queues[i]->build != build && !queues[i]->nascent;
+		if (!lost)
+			vq_settle_built(queues[i]);
 		if (!lost)
 			vq_guess_passed(queues[i]);
 		if (!lost)

@@ -150,7 +150,6 @@ is_untold(const VqRow *row, VqKind kind, HTAB *told, TimestampTz since, Timestam
 static void
 strike_out(VqQueue *queue, const pg_uuid_t *id, VqKind kind, HTAB *told, TimestampTz since)
 {
-	TimestampTz now = vq_now().wall;
 	int64		tickets[A_LOCK];
 	int64		from = 1;
 	int			n;
@@ -158,10 +157,14 @@ strike_out(VqQueue *queue, const pg_uuid_t *id, VqKind kind, HTAB *told, Timesta
 	do
 	{
 		int			gone = 0;
+		TimestampTz now;
 
 		LWLockAcquire(&queue->lock, LW_SHARED);
 		n = vq_line_collect(&queue->line, vq_arena(), kind, from, tickets, A_LOCK);
 		LWLockRelease(&queue->lock);
+
+		/* Clients go on meanwhile: what happened to those collected lies before this, if not ahead of the clock. */
+		now = vq_now().wall;
 		if (n > 0)
 			from = tickets[n - 1] + 1;
 		for (int i = 0; i < n; i++)

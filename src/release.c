@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "audit.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -135,6 +136,15 @@ vq_release_step(VqQueue *queue, const pg_uuid_t *id, int n, bool by_hand,
 	return done;
 }
 
+static void
+audit_release(const pg_uuid_t *id, const VqSettings *settings, int n, int done)
+{
+	VqAction	action = {"release", &settings->tenant_id, id, settings->name};
+
+	action.after = psprintf("{\"asked\": %d, \"released\": %d}", n, done);
+	vq_audit(&action);
+}
+
 PG_FUNCTION_INFO_V1(vqueue_release);
 Datum
 vqueue_release(PG_FUNCTION_ARGS)
@@ -179,5 +189,6 @@ vqueue_release(PG_FUNCTION_ARGS)
 		if (got < batch)
 			break;
 	}
+	audit_release(&id, &settings, n, done);
 	PG_RETURN_INT32(done);
 }

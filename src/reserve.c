@@ -12,6 +12,7 @@
 #include "due.h"
 #include "miscadmin.h"
 #include "pending.h"
+#include "quota.h"
 #include "reserve.h"
 #include "standing.h"
 #include "statement.h"
@@ -20,6 +21,9 @@
 
 /* How long a join waits for a worker to raise its queue's ceiling, in milliseconds. */
 #define CEILING_PATIENCE 10000
+
+/* Tickets issued under one hold of a queue's lock, so that readers get in between. */
+#define TICKETS_A_LOCK 64
 
 /* Wait until the worker has raised the ceiling, or raise it if the queue is our own. */
 static void
@@ -69,15 +73,17 @@ no_more_tickets(const pg_uuid_t *id)
 			 errhint("Create a new queue.")));
 }
 
-/* Lock the queue with a ticket to issue below its ceiling. */
+/* Lock the queue with a ticket to issue below its ceiling, and room for n operations. */
 static void
-lock_with_ticket(VqQueue *queue, const pg_uuid_t *id)
+lock_with_ticket(VqQueue *queue, const pg_uuid_t *id, int n)
 {
 	for (;;)
 	{
 		bool		nascent;
 		int64		next;
 
+		/* Anew each time, as to raise the ceiling is an operation too. */
+		vq_reserve_ops(n);
 		vq_lock_queue(queue, id);
 		if (queue->next_ticket <= queue->ceiling)
 			return;
@@ -155,28 +161,26 @@ vq_place_newcomer(VqQueue *queue, const pg_uuid_t *id, int lane)
 	return place_key;
 }
 
-bool
-vq_issue_ticket(VqQueue *queue, bool may_serve, VqRow *row)
+/*
+ * Caller holds the lock, and there is a ticket to issue.  Nothing has changed if
+ * none was.
+ */
+static VqIssue
+issue_ticket(VqQueue *queue, bool may_serve, int64 quota, VqRow *row, VqNow now)
 {
-	int64		ticket;
+	int64		ticket = queue->next_ticket;
 	bool		served;
 	bool		called;
 	int			flags;
-	VqNow		now;
 
-	vq_reserve_ops(1);
-	lock_with_ticket(queue, &row->queue_id);
-	ticket = queue->next_ticket;
 	row->place_key = new_key(queue, row->lane);
 	if (!make_room(queue, row->lane, ticket, row->place_key) &&
 		!(vq_trim(queue) > 0 && make_room(queue, row->lane, ticket, row->place_key)))
-	{
-		LWLockRelease(&queue->lock);
-		return false;
-	}
-	queue->next_ticket++;
-	now = vq_now();
+		return VQ_NO_MEMORY;
 	served = may_serve && serve_at_once(queue, now, &flags);
+	if (!served && !vq_count_in(queue, quota))
+		return VQ_OVER_QUOTA;
+	queue->next_ticket++;
 	called = queue->settings.claim_timeout > 0;
 	if (served)
 		row->place_key = 0;		/* it never stood */
@@ -184,11 +188,32 @@ vq_issue_ticket(VqQueue *queue, bool may_serve, VqRow *row)
 		vq_add_bit(queue, VQ_INSIDE, ticket, 0, flags | VQ_UNCONFIRMED | (called ? VQ_CALL : 0), now);
 	else
 		vq_add_bit(queue, row->lane, ticket, row->place_key, VQ_UNCONFIRMED, now);
-	if (!queue->nascent && vq_wants_ceiling(queue))
-		vq_call_worker(queue, 0);
-	LWLockRelease(&queue->lock);
 	begin_row(row, ticket, served, called, now);
-	return true;
+	return VQ_ISSUED;
+}
+
+VqIssue
+vq_issue_tickets(VqQueue *queue, bool may_serve, int64 quota, VqRow *rows, int n)
+{
+	VqIssue		issue = VQ_ISSUED;
+
+	for (int i = 0; i < n;)
+	{
+		int			stop = Min(n, i + TICKETS_A_LOCK);
+		VqNow		now;
+
+		CHECK_FOR_INTERRUPTS();
+		lock_with_ticket(queue, &rows[i].queue_id, stop - i);
+		now = vq_now();
+		while (issue == VQ_ISSUED && i < stop && queue->next_ticket <= queue->ceiling)
+			issue = issue_ticket(queue, may_serve, quota, &rows[i++], now);
+		if (!queue->nascent && vq_wants_ceiling(queue))
+			vq_call_worker(queue, 0);
+		LWLockRelease(&queue->lock);
+		if (issue != VQ_ISSUED)
+			return issue;
+	}
+	return VQ_ISSUED;
 }
 
 int

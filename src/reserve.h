@@ -11,14 +11,22 @@
 #include "shmem.h"
 #include "table.h"
 
+typedef enum VqIssue
+{
+	VQ_ISSUED,
+	VQ_NO_MEMORY,
+	VQ_OVER_QUOTA				/* as many of its tenant wait as the quota (quota.h) allows */
+} VqIssue;
+
 /*
- * A ticket for a session about to be inserted, whose queue_id and lane are given:
- * reserved in its lane or, where may_serve and nobody waits and rate and cap
+ * Tickets for sessions about to be inserted, whose queue_id and lane are given:
+ * reserved in their lanes or, where may_serve and nobody waits and rate and cap
  * allow, inside.  Waits for the worker while the queue's ceiling is reached.
- * Sets ticket, status, times and place_key in the row; false when out of memory.
+ * Sets ticket, status, times and place_key in the rows if all were issued; if not,
+ * some may have been reserved.
  * Errors: 42704 queue gone; 55000 no worker raises the ceiling; XX000 no randomness.
  */
-extern bool vq_issue_ticket(VqQueue *queue, bool may_serve, VqRow *row);
+extern VqIssue vq_issue_tickets(VqQueue *queue, bool may_serve, int64 quota, VqRow *rows, int n);
 
 /* The place_key of a session that comes into a lane.  Errors: 42704 queue gone; XX000 no randomness. */
 extern int64 vq_place_newcomer(VqQueue *queue, const pg_uuid_t *id, int lane);

@@ -9,6 +9,7 @@
 
 #include "guc.h"
 #include "miscadmin.h"
+#include "quota.h"
 #include "roster.h"
 #include "standing.h"
 
@@ -115,9 +116,11 @@ vq_make_queue(const pg_uuid_t *id, bool *made)
 	if (found)
 	{
 		queue = queue_at(entry->queue);
+		dshash_release_lock(vq_registry(), entry);
 		if (queue->gone)
 		{
 			/* Deleted and made again before the worker came by. */
+			vq_leave_tenant(queue);
 			vq_destroy_standing(queue);
 			vq_line_destroy(&queue->line, vq_arena());
 			reset_queue(queue, id);
@@ -139,8 +142,8 @@ vq_make_queue(const pg_uuid_t *id, bool *made)
 		db->queues = queue->self;
 		entry->queue = queue->self;
 		pg_atomic_fetch_add_u32(&vq_shared->queue_count, 1);
+		dshash_release_lock(vq_registry(), entry);
 	}
-	dshash_release_lock(vq_registry(), entry);
 	LWLockRelease(vq_shared->lock);
 	*made = !found;
 	return queue;
@@ -199,6 +202,7 @@ vq_forget_queue(VqQueue *queue)
 		}
 	}
 	registry_key(&key, queue->dboid, &queue->id);
+	vq_leave_tenant(queue);
 
 	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 	vq_destroy_standing(queue);

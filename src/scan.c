@@ -50,7 +50,7 @@ static const struct
 };
 
 /* Of join. */
-#define MOST_ARGUMENTS 5
+#define MOST_ARGUMENTS 6
 
 typedef struct VqScan
 {

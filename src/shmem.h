@@ -77,6 +77,8 @@ typedef struct VqSettings
 	int64		claim_timeout;
 	int64		session_retention;
 	int64		pass_lifetime;
+	int32		client_limit;	/* joins of one client in client_window; 0: any number */
+	int64		client_window;
 	TimestampTz prequeue_at;
 	TimestampTz opens_at;
 	TimestampTz closes_at;
@@ -130,6 +132,8 @@ typedef struct VqQueue
 	bool		gone;			/* its row was deleted; the worker takes it out of memory */
 	uint64		build;			/* the last rebuild that saw it, or during which it was committed */
 	VqSettings	settings;
+	dsa_pointer tenant;			/* VqTenant whose word has its waiting (quota.h); VqShared.lock too */
+	int64		counted;		/* how many of its own are in that */
 	VqPacer		pacer;
 	VqLine		line;
 	VqLanes		lanes;			/* whose turn it is, by what has committed */
@@ -237,17 +241,18 @@ typedef struct VqShared
 	VqDatabase	databases[FLEXIBLE_ARRAY_MEMBER];
 } VqShared;
 
-/* An entry of the registry, from database and id to the queue. */
+/* An entry of the registry, from database and id to the queue, or the tenant (quota.h). */
 typedef struct VqRegistryKey
 {
 	Oid			dboid;
 	pg_uuid_t	id;
+	bool		is_tenant;
 } VqRegistryKey;
 
 typedef struct VqRegistryEntry
 {
 	VqRegistryKey key;
-	dsa_pointer queue;
+	dsa_pointer queue;			/* or VqTenant */
 } VqRegistryEntry;
 
 extern VqShared *vq_shared;

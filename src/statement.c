@@ -52,10 +52,15 @@ static const struct
 		9, {UUIDOID, TEXTOID, UUIDARRAYOID, UUIDARRAYOID, INT8ARRAYOID,
 		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID}
 	},
+	/*
+	 * Not by "left_at IS NULL": while the statistics say that few are live, that
+	 * would have the planner read the whole index of those, for good.
+	 */
 	[VQ_END_SESSION] = {
 		"UPDATE vqueue.user_sessions SET status = $2, left_at = GREATEST($3, served_at, ready_at, extended_at),"
 		" reason = COALESCE($4, reason)"
-		" WHERE id " EQ " $1 AND left_at IS NULL AND ($5 OR status " EQ " 'serving') RETURNING *",
+		" WHERE id " EQ " $1 AND status " EQ " ANY ('{waiting,ready,serving}')"
+		" AND ($5 OR status " EQ " 'serving') RETURNING *",
 		5, {UUIDOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, BOOLOID}
 	},
 	[VQ_CLAIM_SESSION] = {
@@ -307,6 +312,47 @@ static const struct
 		" AND (n.signs_from OPERATOR(pg_catalog.>) k.signs_from"
 		" OR n.signs_from " EQ " k.signs_from AND n.id OPERATOR(pg_catalog.>) k.id))",
 		2, {UUIDOID, TIMESTAMPTZOID}
+	},
+	[VQ_AUDIT_ACTION] = {
+		"INSERT INTO vqueue.audit_log (tenant_id, queue_id, queue, actor, role, action, object, before, after, reason)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8::pg_catalog.jsonb, $9::pg_catalog.jsonb, $10)",
+		10, {UUIDOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}
+	},
+	[VQ_AUDIT_CHANGE] = {
+		"SELECT vqueue._audit_change($1, $2, $3::pg_catalog.jsonb, $4::pg_catalog.jsonb, $5, $6)",
+		6, {TEXTOID, TEXTOID, JSONOID, JSONOID, TEXTOID, TEXTOID}
+	},
+	[VQ_TRIM_AUDIT] = {
+		"DELETE FROM vqueue.audit_log AS a WHERE a.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"SELECT c.ctid FROM vqueue.audit_log AS c WHERE c.at OPERATOR(pg_catalog.<) $1"
+		" ORDER BY c.at LIMIT $2 FOR UPDATE SKIP LOCKED))",
+		2, {TIMESTAMPTZOID, INT4OID}
+	},
+	[VQ_INSERT_CLIENT] = {
+		"INSERT INTO vqueue.client_joins (queue_id, client_hash, joined_at, ticket) VALUES ($1, $2, $3, $4)",
+		4, {UUIDOID, BYTEAOID, TIMESTAMPTZOID, INT8OID}
+	},
+	[VQ_FORGET_CLIENTS] = {"DELETE FROM vqueue.client_joins AS c WHERE c.queue_id " EQ " $1", 1, {UUIDOID}},
+	[VQ_FORGET_ALL_CLIENTS] = {"DELETE FROM vqueue.client_joins", 0, {0}},
+	[VQ_FORGET_USERS_CLIENTS] = {
+		"DELETE FROM vqueue.client_joins AS c USING vqueue.user_sessions AS s, vqueue.queues AS q"
+		" WHERE s.user_id " EQ " $1 AND q.id " EQ " s.queue_id AND q.tenant_id " EQ " $2"
+		" AND c.queue_id " EQ " s.queue_id AND c.ticket " EQ " s.ticket",
+		2, {UUIDOID, UUIDOID}
+	},
+	[VQ_FORGET_USER] = {
+		"UPDATE vqueue.user_sessions AS s SET user_name = NULL, user_email = NULL FROM vqueue.queues AS q"
+		" WHERE s.user_id " EQ " $1 AND q.id " EQ " s.queue_id AND q.tenant_id " EQ " $2"
+		" AND (s.user_name IS NOT NULL OR s.user_email IS NOT NULL)",
+		2, {UUIDOID, UUIDOID}
+	},
+	[VQ_TRIM_CLIENTS] = {
+		"DELETE FROM vqueue.client_joins AS j WHERE j.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"SELECT w.ctid FROM vqueue.queues AS q, LATERAL (SELECT c.ctid FROM vqueue.client_joins AS c"
+		" WHERE c.queue_id " EQ " q.id AND c.joined_at OPERATOR(pg_catalog.<)"
+		" CASE WHEN q.client_limit " EQ " 0 THEN 'infinity' ELSE $1 OPERATOR(pg_catalog.-) q.client_window END"
+		" ORDER BY c.joined_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS w LIMIT $2))",
+		2, {TIMESTAMPTZOID, INT4OID}
 	},
 	[VQ_READ_PAGE] = {
 		"SELECT s.queue_id, s.ticket FROM vqueue.user_sessions AS s"

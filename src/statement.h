@@ -49,6 +49,15 @@ typedef enum VqStatement
 	VQ_BOARD_TICKETS,			/* lane, rank, ticket and key of each so many'th who waits */
 	VQ_INSERT_PASS_KEY,
 	VQ_DELETE_PASS_KEYS,		/* those of a tenant that verify nothing any more */
+	VQ_AUDIT_ACTION,
+	VQ_AUDIT_CHANGE,			/* of a row of settings */
+	VQ_TRIM_AUDIT,				/* a batch of old entries, past locked rows */
+	VQ_INSERT_CLIENT,			/* a join of one */
+	VQ_FORGET_CLIENTS,			/* of a queue */
+	VQ_FORGET_ALL_CLIENTS,
+	VQ_FORGET_USERS_CLIENTS,	/* by which a user of a tenant joined */
+	VQ_FORGET_USER,				/* name and mail of one */
+	VQ_TRIM_CLIENTS,			/* a batch of those older than their window, past locked rows */
 	VQ_READ_PAGE,				/* queue and ticket of live sessions from one place of the table to another */
 	VQ_DISARM,
 	VQ_WATCH_CANARIES,			/* returns in how many microseconds to go on */

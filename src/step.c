@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "audit.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -33,6 +34,8 @@ typedef struct Step
 	const char *nulls;			/* as SPI has them */
 	int			time_at;		/* of the values the one that is the present time; 0: none */
 	bool		revives;		/* may meet another live session of its user */
+	const char *action;			/* of an operator, to be logged; NULL: of the user */
+	const text *reason;			/* that the operator gave, or NULL */
 } Step;
 
 static void
@@ -135,12 +138,19 @@ take_step(FunctionCallInfo fcinfo, Step *step, VqPlace *place)
 	for (int tries = 0;; tries++)
 	{
 		TimestampTz now = GetCurrentTimestamp();
+		VqRow		before;
 
 		CHECK_FOR_INTERRUPTS();
 		vq_get_session(fcinfo, true, place);
-		if (!step->wanted(&place->row) ||
-			(step->revives ? try_revival(step, &place->row, now) : try_step(step, &place->row, now)))
+		before = place->row;
+		if (!step->wanted(&place->row))
 			break;
+		if (step->revives ? try_revival(step, &place->row, now) : try_step(step, &place->row, now))
+		{
+			if (step->action != NULL)
+				vq_audit_step(step->action, place->queue, &before, &place->row, step->reason);
+			break;
+		}
 
 		/* A transaction with one snapshot may never get to see the row as it is. */
 		if (IsolationUsesXactSnapshot() && tries > 0)
@@ -211,6 +221,8 @@ end_session(FunctionCallInfo fcinfo, const char *function, VqStatus status, Datu
 	step.values[3] = reason;
 	step.values[4] = BoolGetDatum(status != VQ_COMPLETED);
 	step.nulls = reason == (Datum) 0 ? "   n " : NULL;
+	step.action = status == VQ_REMOVED ? "remove" : NULL;
+	step.reason = (const text *) DatumGetPointer(reason);
 	take_step(fcinfo, &step, place);
 }
 
@@ -335,6 +347,8 @@ vqueue_readmit(PG_FUNCTION_ARGS)
 	step.values[1] = reason_argument(fcinfo, 1);
 	step.nulls = step.values[1] == (Datum) 0 ? " n" : NULL;
 	step.revives = true;
+	step.action = "readmit";
+	step.reason = (const text *) DatumGetPointer(step.values[1]);
 	return step_datum(fcinfo, &step);
 }
 
@@ -355,5 +369,6 @@ vqueue_set_priority(PG_FUNCTION_ARGS)
 	Step		step = {"vqueue.set_priority()", wants_move, VQ_MOVE_SESSION};
 
 	step.values[1] = CStringGetTextDatum(vq_lane_names[vq_lane_argument(fcinfo, 1)]);
+	step.action = "set_priority";
 	return step_datum(fcinfo, &step);
 }

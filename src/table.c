@@ -35,6 +35,7 @@ static const char *const relation_names[VQ_RELATIONS] = {
 	"user_sessions_pkey", "user_sessions_queue_id_ticket_key", "user_sessions_live_key", "user_sessions_left_key",
 	"events_pkey", "events_queue_id_seq_key",
 	"pass_keys", "pass_keys_pkey", "pass_keys_tenant_key",
+	"audit_log", "client_joins", "client_joins_key",
 	"tenant_features", "tenant_features_pkey", "queue_canaries"
 };
 
@@ -332,6 +333,8 @@ vq_read_settings(HeapTuple tuple, TupleDesc desc, VqSettings *settings)
 	settings->claim_timeout = read_interval(tuple, desc, Anum_queues_claim_timeout);
 	settings->session_retention = read_interval(tuple, desc, Anum_queues_session_retention);
 	settings->pass_lifetime = read_interval(tuple, desc, Anum_queues_pass_lifetime);
+	settings->client_limit = DatumGetInt32(get_attribute(tuple, desc, Anum_queues_client_limit));
+	settings->client_window = read_interval(tuple, desc, Anum_queues_client_window);
 	settings->prequeue_at = read_time(tuple, desc, Anum_queues_prequeue_at);
 	settings->opens_at = read_time(tuple, desc, Anum_queues_opens_at);
 	settings->closes_at = read_time(tuple, desc, Anum_queues_closes_at);
@@ -414,6 +417,24 @@ read_secret(HeapTuple tuple, TupleDesc desc, void *result)
 	secret->fits = VARSIZE_ANY_EXHDR(value) == secret->length;
 	if (secret->fits)
 		memcpy(secret->key, VARDATA_ANY(value), secret->length);
+}
+
+static int64
+read_quota(HeapTuple tuple, TupleDesc desc, int attnum)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, attnum, desc, &isnull);
+
+	return isnull ? -1 : DatumGetInt32(value);
+}
+
+static void
+read_quotas(HeapTuple tuple, TupleDesc desc, void *result)
+{
+	VqQuotas   *quotas = result;
+
+	quotas->queues = read_quota(tuple, desc, Anum_tenants_max_queues);
+	quotas->waiting = read_quota(tuple, desc, Anum_tenants_max_waiting_sessions);
 }
 
 static void
@@ -616,6 +637,16 @@ vq_fetch_tenant_name(const pg_uuid_t *id)
 	if (!fetch(VQ_TENANTS, VQ_TENANTS_PKEY, &key, 1, NULL, read_tenant_name, &name))
 		return NULL;
 	return name;
+}
+
+void
+vq_fetch_quotas(const pg_uuid_t *tenant_id, VqQuotas *quotas)
+{
+	ScanKeyData key;
+
+	key_uuid(&key, Anum_tenants_id, tenant_id);
+	if (!fetch(VQ_TENANTS, VQ_TENANTS_PKEY, &key, 1, NULL, read_quotas, quotas))
+		quotas->queues = quotas->waiting = -1;
 }
 
 bool

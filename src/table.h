@@ -41,6 +41,9 @@ typedef enum VqRelation
 	VQ_PASS_KEYS,
 	VQ_PASS_KEYS_PKEY,
 	VQ_PASS_KEYS_TENANT,
+	VQ_AUDIT_LOG,
+	VQ_CLIENT_JOINS,
+	VQ_CLIENT_JOINS_KEY,
 	VQ_SINCE_1_1,				/* from here on: not there in earlier versions of the SQL */
 	VQ_TENANT_FEATURES = VQ_SINCE_1_1,
 	VQ_TENANT_FEATURES_PKEY,
@@ -53,6 +56,8 @@ enum
 {
 	Anum_tenants_id = 1,
 	Anum_tenants_name = 2,
+	Anum_tenants_max_queues = 6,
+	Anum_tenants_max_waiting_sessions = 7,
 
 	Anum_queues_id = 1,
 	Anum_queues_tenant_id = 2,
@@ -74,6 +79,12 @@ enum
 	Anum_queues_updated_at = 21,
 	Anum_queues_session_retention = 22,
 	Anum_queues_pass_lifetime = 23,
+	Anum_queues_client_limit = 24,
+	Anum_queues_client_window = 25,
+
+	Anum_client_joins_queue_id = 1,
+	Anum_client_joins_client_hash = 2,
+	Anum_client_joins_joined_at = 3,
 
 	Anum_ceilings_queue_id = 1,
 	Anum_ceilings_ceiling = 2,
@@ -246,6 +257,15 @@ extern TimestampTz vq_fetch_first_left(const pg_uuid_t *queue_id, TimestampTz fr
 
 /* The highest ticket of a queue's rows, finished ones too; 0 if it has none. */
 extern int64 vq_fetch_last_ticket(const pg_uuid_t *queue_id, Snapshot snapshot);
+
+/* What a tenant may have, -1 for any number, which also goes for one that is not there. */
+typedef struct VqQuotas
+{
+	int64		queues;
+	int64		waiting;
+} VqQuotas;
+
+extern void vq_fetch_quotas(const pg_uuid_t *tenant_id, VqQuotas *quotas);
 
 /* Names to ids, by the latest snapshot; false if there is none. */
 extern bool vq_fetch_tenant(const char *name, pg_uuid_t *id);

@@ -8,17 +8,21 @@
 #include "access/detoast.h"
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "client.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "hold.h"
+#include "miscadmin.h"
 #include "pending.h"
 #include "queue.h"
+#include "quota.h"
 #include "rebuild.h"
 #include "reserve.h"
 #include "roster.h"
 #include "standing.h"
 #include "statement.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -125,7 +129,7 @@ give_ticket(HeapTuple tuple, TupleDesc desc)
 		return tuple;
 	row.queue_id = *DatumGetUUIDP(queue_id);
 	row.lane = lane;
-	if (!vq_issue_ticket(queue, false, &row))
+	if (vq_issue_tickets(queue, false, VQ_NO_QUOTA, &row, 1) != VQ_ISSUED)
 		vq_out_of_memory();
 	values[0] = Int64GetDatum(row.ticket);
 	nulls[0] = false;
@@ -451,6 +455,26 @@ queue_id(HeapTuple tuple, TupleDesc desc, pg_uuid_t *id)
 	return !isnull;
 }
 
+/*
+ * A queue that comes to a tenant by plain SQL is bound by the quota too, unless the
+ * owner brings it, as a restore must succeed.
+ */
+static void
+admit_queue(const TriggerData *data, TupleDesc desc)
+{
+	bool		insert = TRIGGER_FIRED_BY_INSERT(data->tg_event);
+	HeapTuple	tuple = insert ? data->tg_trigtuple : data->tg_newtuple;
+	bool		isnull;
+	pg_uuid_t	tenant;
+
+	if (TRIGGER_FIRED_BY_DELETE(data->tg_event) || is_replica() || has_privs_of_role(GetUserId(), vq_owner()))
+		return;
+	tenant = *DatumGetUUIDP(column(tuple, desc, Anum_queues_tenant_id, &isnull));
+	if (isnull || (!insert && memcmp(&tenant, DatumGetUUIDP(column(data->tg_trigtuple, desc, Anum_queues_tenant_id, &isnull)), UUID_LEN) == 0))
+		return;
+	vq_admit_queue(&tenant);
+}
+
 PG_FUNCTION_INFO_V1(vqueue_queue_before);
 Datum
 vqueue_queue_before(PG_FUNCTION_ARGS)
@@ -464,6 +488,7 @@ vqueue_queue_before(PG_FUNCTION_ARGS)
 	pg_uuid_t	new_id;
 
 	vq_ready();
+	admit_queue(data, desc);
 	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
 		return PointerGetDatum(data->tg_trigtuple);
 	(void) queue_id(data->tg_trigtuple, desc, &id);
@@ -525,6 +550,8 @@ vqueue_queue_after(PG_FUNCTION_ARGS)
 		insert_mark(&id, settings.state);
 		return PointerGetDatum(NULL);
 	}
+	if (TRIGGER_FIRED_BY_DELETE(data->tg_event) && !is_replica())
+		vq_forget_clients(&id);
 	queue = vq_find_queue(&id);
 	if (queue == NULL)
 		vq_note_stale();
@@ -537,6 +564,10 @@ vqueue_queue_after(PG_FUNCTION_ARGS)
 		if (!is_replica() && (before.state & VQ_RELEASES) == 0 && (settings.state & VQ_RELEASES) != 0)
 			vq_hold_draw(queue, &id);
 		vq_note_queue(queue, &settings, false);
+
+		/* To whom its sessions count is changed by a rebuild alone. */
+		if (memcmp(&before.tenant_id, &settings.tenant_id, UUID_LEN) != 0)
+			vq_note_stale();
 	}
 	else
 		vq_note_queue_gone(queue);
@@ -595,6 +626,9 @@ vqueue_table_changed(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = trigger_data(fcinfo);
 
+	if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event) && !is_replica() &&
+		RelationGetRelid(data->tg_relation) == vq_relation(VQ_QUEUES))
+		vq_forget_clients(NULL);
 	if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
 		vq_note_stale();
 	else

@@ -28,8 +28,9 @@
 #define FIRST_BACKOFF	INT64CONST(100000)
 #define LONGEST_BACKOFF	INT64CONST(60000000)
 
-/* Sessions announced in one visit at the most. */
+/* Sessions announced, and ended, in one visit at the most; and as many as that in any case. */
 #define MAX_TOLD 10000
+#define LEAST_TOLD 50
 
 bool
 vq_begin_visit(VqVisit *visit, VqQueue *queue)
@@ -68,7 +69,7 @@ visit_releases(VqVisit *visit, const VqSettings *settings)
 	if (due > now.mono)
 		return;
 	visit->tried = true;
-	visit->released = vq_release_step(queue, &visit->id, vq_release_batch, false,
+	visit->released = vq_release_step(queue, &visit->id, visit->share, false,
 									  &released, &visit->passed);
 	if (visit->released > 0)
 		vq_tell_released(&visit->id, settings, released, visit->released);
@@ -108,7 +109,7 @@ static void
 visit_silent(VqVisit *visit, const VqSettings *settings)
 {
 	if (visit->reap_at <= vq_now().mono)
-		visit->reap_at = vq_reap(visit->queue, &visit->id, settings);
+		visit->reap_at = vq_reap(visit->queue, &visit->id, settings, Max(visit->share, LEAST_TOLD));
 }
 
 /* ---- estimates ---- */
@@ -140,13 +141,14 @@ static void
 collect_news(VqVisit *visit)
 {
 	VqQueue    *queue = visit->queue;
+	int			most = Min(Max(visit->share, LEAST_TOLD), MAX_TOLD);
 	int			released;
 	int			ended;
 
 	visit->told_until = vq_now().wall;
 	LWLockAcquire(&queue->lock, LW_SHARED);
-	released = Min(queue->line.count[VQ_RELEASED], MAX_TOLD);
-	ended = Min(queue->line.count[VQ_ENDED], MAX_TOLD);
+	released = Min(queue->line.count[VQ_RELEASED], most);
+	ended = Min(queue->line.count[VQ_ENDED], most);
 	LWLockRelease(&queue->lock);
 	visit->told_all = released == 0 && ended == 0;
 	if (visit->told_all)
@@ -319,6 +321,8 @@ vq_end_visit(VqVisit *visit)
 	due = vq_next_due(queue, now, !stuck);
 	if (visit->passed > 0)
 		due = Min(due, now.mono + LOCKED_DELAY);
+	if (!visit->told_all)
+		due = Min(due, Max(now.mono, queue->retry_at));
 	if (visit->ceiling_locked || visit->clock_locked)
 		due = Max(due, now.mono + LOCKED_DELAY);
 	queue->due = Min(queue->due, due);

@@ -16,6 +16,7 @@ typedef struct VqVisit
 {
 	VqQueue    *queue;
 	pg_uuid_t	id;
+	int			share;			/* how many to let in, and to announce, at the most; by the caller */
 
 	/* What was done, for vq_end_visit. */
 	int			released;

@@ -17,6 +17,7 @@
 #include "diary.h"
 #include "due.h"
 #include "event.h"
+#include "guc.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "outlook.h"
@@ -41,6 +42,14 @@
 
 /* Queues that one transaction visits at the most. */
 #define MAX_VISITS 100
+
+/*
+ * While other queues are due or will be so soon (microseconds), a round lets in and
+ * announces no more than so many in all, and at least so many of each queue.
+ */
+#define SOON	INT64CONST(1000000)
+#define ROUND_SHARE 500
+#define LEAST_SHARE 5
 
 /* Wake up this often (microseconds) even if nothing is due, to show life. */
 #define IDLE_DELAY	INT64CONST(10000000)
@@ -248,49 +257,66 @@ make_visits(VqVisit *visits, int n)
 			continue;
 		CHECK_FOR_INTERRUPTS();
 		if (vq_begin_visit(&again, visits[i].queue))
+		{
+			again.share = visits[i].share;
 			make_visits(&again, 1);
+		}
 	}
 }
 
 /*
- * Visit what is due; as much as one transaction should hold.  A queue that has
- * failed before may fail again, after a wait for a lock: it is visited alone,
+ * What each of n visits may do: all that one transaction should hold, unless that
+ * would keep others waiting.
+ */
+static int
+share_of(int n, int64 now)
+{
+	if (n <= 1 && !vq_any_in_turn() && vq_first_due() > now + SOON)
+		return vq_release_batch;
+	return Min(vq_release_batch, Max(ROUND_SHARE / Max(n, 1), LEAST_SHARE));
+}
+
+/*
+ * Visit what is due, by turns; as much as one transaction should hold.  A queue that
+ * has failed before may fail again, after a wait for a lock: it is visited alone,
  * when the well ones have been, and only one such a round.  False if none was due.
  */
 static bool
 visit_due_queues(void)
 {
-	VqVisit    *visits = MemoryContextAlloc(round_context, MAX_VISITS * sizeof(VqVisit));
+	VqVisit    *visits = MemoryContextAlloc(round_context, (MAX_VISITS + 1) * sizeof(VqVisit));
 	VqQueue    *sick = NULL;
+	VqQueue    *queue;
 	int64		now = vq_now().mono;
-	bool		any = vq_first_due() <= now;
+	bool		any;
+	int			share;
 	int			n = 0;
 
-	while (n < MAX_VISITS && vq_first_due() <= now)
+	vq_begin_turns(now);
+	any = vq_any_in_turn();
+	while (n < MAX_VISITS && (queue = vq_next_in_turn()) != NULL)
 	{
-		VqQueue    *queue = vq_first_queue();
-
 		if (queue->failures > 0 && sick != NULL)
 			vq_note_due(queue, now + 1);
 		else if (queue->failures > 0)
-		{
 			sick = queue;
-			vq_note_due(queue, VQ_NEVER);
-		}
 		else if (vq_begin_visit(&visits[n], queue))
-		{
-			vq_note_due(queue, VQ_NEVER);
 			n++;
-		}
 		else
 			vq_strike_queue(queue);
 	}
+	share = share_of(n + (sick != NULL), now);
+	for (int i = 0; i < n; i++)
+		visits[i].share = share;
 	if (n > 0)
 		make_visits(visits, n);
 	if (sick != NULL)
 	{
-		if (vq_begin_visit(&visits[0], sick))
-			make_visits(visits, 1);
+		if (vq_begin_visit(&visits[n], sick))
+		{
+			visits[n].share = share;
+			make_visits(&visits[n], 1);
+		}
 		else
 			vq_strike_queue(sick);
 	}
@@ -561,6 +587,7 @@ vqueue_worker_main(Datum arg)
 			do_chore();
 		budget_due = keep_budget(changed);
 		show_life(began);
-		wait_until(Min(Min(Min(vq_first_due(), vq_chore_due()), budget_due), vq_now().mono + IDLE_DELAY));
+		if (!vq_any_in_turn())
+			wait_until(Min(Min(Min(vq_first_due(), vq_chore_due()), budget_due), vq_now().mono + IDLE_DELAY));
 	}
 }

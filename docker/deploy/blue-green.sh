@@ -96,7 +96,7 @@ columns_of_queues()
 # Those that there are, as they are not the same in every version.
 tables_of_vqueue()
 {
-	ask "$blue" "SELECT string_agg('vqueue.' || t, ', ') FROM unnest('{tenants,secrets,pass_keys,ticket_ceilings,user_sessions,draws,tenant_features}'::text[]) t
+	ask "$blue" "SELECT string_agg('vqueue.' || t, ', ') FROM unnest('{tenants,secrets,pass_keys,ticket_ceilings,user_sessions,draws,audit_log,client_joins,tenant_features}'::text[]) t
 		 WHERE to_regclass('vqueue.' || t) IS NOT NULL"
 }
 

@@ -275,6 +275,37 @@ move_back_by_random_join(Weather *weather)
 	move_back_by_join_of_lane(weather, RANDOM_QUEUE);
 }
 
+/* An entrant was asked for before the draw, and after it, or twice after it. */
+static void
+move_back_of_drawn(Weather *weather, int64_t first)
+{
+	int64_t		at = weather->book->queues[RANDOM_QUEUE].drawn_to + 1;
+
+	for (int s = 0; s < weather->book->n_sessions; s++)
+	{
+		const Session *session = &weather->book->sessions[s];
+
+		if (session->queue != RANDOM_QUEUE || session->known_at == NEVER || case_row(&weather->it, s)->order_key >= 0)
+			continue;
+		book_position_read(weather->book, s, 7, first, first + 1);
+		book_position_read(weather->book, s, 29, at + 4, at + 5);
+		return;
+	}
+	die("the made-up storm draws nobody");
+}
+
+static void
+move_back_by_draw(Weather *weather)
+{
+	move_back_of_drawn(weather, weather->book->queues[RANDOM_QUEUE].drawn_from - 2);
+}
+
+static void
+move_back_after_draw(Weather *weather)
+{
+	move_back_of_drawn(weather, weather->book->queues[RANDOM_QUEUE].drawn_to + 1);
+}
+
 static void
 come_out_again(Weather *weather)
 {
@@ -364,6 +395,8 @@ static const Breach lines[] = {
 	{"a position that grows by a join behind", "I6", move_back_by_join_behind},
 	{"a position that grows by a join of the same lane", "I6", move_back_by_join_beside},
 	{"the same where places are random", "", move_back_by_random_join},
+	{"a position that grows by the draw", "", move_back_by_draw},
+	{"a position that grows after the draw", "I6", move_back_after_draw},
 	{"a position after having been inside", "I6", come_out_again},
 	{"somebody who came before the draw and was left out", "I15", leave_out},
 	{"somebody who came after the draw and was drawn", "I15", draw_latecomer},

@@ -221,6 +221,22 @@ log_state_twice(Weather *weather)
 		weather->book->logged.list[weather->book->logged.n - 1].seq;
 }
 
+/* It had been another one meanwhile, but not for long. */
+static void
+log_state_after_other(Weather *weather)
+{
+	const Telling *state = some_state(weather);
+	Settings   *states = &weather->book->queues[state->queue].states;
+	Setting		same = states->list[states->n - 1];
+	Setting		other = same;
+
+	other.open = !same.open;
+	settings_over(states, settings_asked(states, &other, state->at + 1), COMMITTED, state->at + 2);
+	settings_over(states, settings_asked(states, &same, state->at + 3), COMMITTED, state->at + 4);
+	log_state_twice(weather);
+	weather->book->logged.list[weather->book->logged.n - 1].at += 5;
+}
+
 static void
 end_in_other_state(Weather *weather)
 {
@@ -326,6 +342,7 @@ static const Breach told[] = {
 	{"a release in the log with another ticket", "I16", log_other_ticket},
 	{"a log that is out of order", "I16", log_out_of_order},
 	{"a state in the log that is no change", "I16", log_state_twice},
+	{"the same after another one that was over soon", "", log_state_after_other},
 	{"another state than the log tells last", "I16", end_in_other_state},
 	{"an end never told, logged or counted, before a readmission", "I7 I16 I17", lose_first_end},
 	{"the same about the time that a server was lost", "", lose_with_server},

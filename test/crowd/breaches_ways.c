@@ -129,9 +129,9 @@ no_timeouts(Weather *weather)
 	weather->book->queues[CALLING_QUEUE].graces.list[0].claim_timeout = 0;
 }
 
-/* Nothing happens any more, for long, and yet nobody's time is up. */
+/* No queue lets anybody in any more, and so much time goes by. */
 static void
-live_on(Weather *weather)
+go_by(Weather *weather, int64_t time)
 {
 	Setting		paused = {.open = false};
 
@@ -142,7 +142,55 @@ live_on(Weather *weather)
 		settings_over(states, settings_asked(states, &paused, weather->it.judged_to), COMMITTED,
 					  weather->it.judged_to + 1);
 	}
-	weather->it.judged_to += 10 * SECOND;
+	weather->it.judged_to += time;
+}
+
+/* Nothing happens any more, for long, and yet nobody's time is up. */
+static void
+live_on(Weather *weather)
+{
+	go_by(weather, 40 * SECOND);
+}
+
+/* The last one that ended in this way before a time. */
+static Row *
+last_ended(const Weather *weather, Status status, int64_t before)
+{
+	const Visits *visits = &weather->it.visits[CALLING_QUEUE];
+	Row		   *last = NULL;
+
+	for (int v = 0; v < visits->n; v++)
+	{
+		Row		   *row = visits->list[v].session < 0 ? NULL : breach_row(weather, visits->list[v].session);
+
+		if (row != NULL && row == visits->list[v].row && row->status == status && row->left_at < before &&
+			(last == NULL || row->left_at > last->left_at))
+			last = row;
+	}
+	return last;
+}
+
+/* The same for a time that a busy machine may take, but some are ended again and again. */
+static void
+end_others(Weather *weather, int times)
+{
+	int64_t		end = weather->it.judged_to;
+
+	go_by(weather, 10 * SECOND);
+	for (int i = times; i > 0; i--)
+		last_ended(weather, EXPIRED, end)->left_at = end + 7 * SECOND + i * SECOND / 2;
+}
+
+static void
+live_on_forgotten(Weather *weather)
+{
+	end_others(weather, 3);
+}
+
+static void
+live_on_busily(Weather *weather)
+{
+	end_others(weather, 2);
 }
 
 static void
@@ -339,6 +387,8 @@ static const Breach ways[] = {
 	{"a lease that ends though it was extended", "I10", expire_extended},
 	{"a no-show where claims were never set", "I10 I11", no_timeouts},
 	{"somebody who lives on", "I10", live_on},
+	{"somebody who lives on while others, who held slots for longer, are ended", "I3 I10", live_on_forgotten},
+	{"the same where it may have been one look at all of them", "I3", live_on_busily},
 	{"the same without timeouts", "", live_on_for_ever},
 	{"somebody inside who was called and did not claim", "I11", come_unclaimed},
 	{"a claim without effect", "I11", claim_in_vain},

@@ -13,9 +13,15 @@
 
 #include "checks_time.h"
 
-/* As documented, so late somebody may be ended; and a machine may be busy. */
+/*
+ * As documented, so late somebody may be ended.  How late a busy machine makes it nobody
+ * knows, but whoever looks for those whose time is up ends them all: to be passed over
+ * while others of the queue are ended again and again is to be forgotten, and so it is to
+ * live on for very long.
+ */
 #define DOCUMENTED	(4 * SECOND)
 #define BUSY		(2 * SECOND)
+#define VERY_BUSY	(25 * SECOND)
 
 /* Who is found silent may give a sign before the end is written: between these it is too late for that. */
 #define RACE		(SECOND / 2)
@@ -168,6 +174,37 @@ typedef struct Lateness
 	int64_t		latest;			/* beyond its time somebody surely was let be */
 } Lateness;
 
+/*
+ * Whether a queue surely was looked through as a whole between two times.  All whom one
+ * look ends as no-shows have the same time, and likewise those whose lease ends; so
+ * between the first and the last of three such times there was one look from its
+ * beginning to its end.  It goes by rows that ended for good.
+ */
+static bool
+looked_through(const Case *it, int queue, Status status, int64_t from, int64_t to)
+{
+	int64_t		first = NEVER;
+	int64_t		last = 0;
+
+	for (int v = 0; v < it->visits[queue].n; v++)
+	{
+		const Row  *row = it->visits[queue].list[v].row;
+
+		if (row->status != status || row->left_at <= from || row->left_at >= to)
+			continue;
+		first = row->left_at < first ? row->left_at : first;
+		last = row->left_at > last ? row->left_at : last;
+	}
+	for (int v = 0; v < it->visits[queue].n; v++)
+	{
+		const Row  *row = it->visits[queue].list[v].row;
+
+		if (row->status == status && row->left_at > first && row->left_at < last)
+			return true;
+	}
+	return false;
+}
+
 /* Nothing happened to a session from one time to another: was there time to end it? */
 static void
 look_at_silence(const Case *it, int queue, int session, int64_t from, int64_t to, Timeout timeout,
@@ -183,8 +220,15 @@ look_at_silence(const Case *it, int queue, int session, int64_t from, int64_t to
 	if (most == NEVER || to - from <= most || spans_touch(&it->book->stalled, from + most, to))
 		return;
 	lateness->latest = to - from - most > lateness->latest ? to - from - most : lateness->latest;
-	if (to - from > most + DOCUMENTED + BUSY && lateness->late++ == 0)
-		case_tell(it, session);
+	if (to - from <= most + DOCUMENTED + BUSY)
+		return;
+	from += most + DOCUMENTED;
+	if (to - from > VERY_BUSY || looked_through(it, queue, NO_SHOW, from, to) ||
+		looked_through(it, queue, EXPIRED, from, to))
+	{
+		if (lateness->late++ == 0)
+			case_tell(it, session);
+	}
 }
 
 /* All silences of a session within a time; polls are signs of those who wait. */

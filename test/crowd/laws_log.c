@@ -276,31 +276,57 @@ compare_with_heard(const Book *book, LogFaults *faults)
 	free(logged);
 }
 
+static QueueState
+state_of(const Setting *setting)
+{
+	return setting->open ? (setting->shut ? IS_DRAINING : IS_OPEN) : setting->shut ? IS_CLOSED : IS_PAUSED;
+}
+
+/*
+ * Whether a queue that was told to be in a state may have been in another one before
+ * it was told again: what is short may be over when the worker comes to tell of it.
+ */
+static bool
+may_have_changed(const Settings *states, const Telling *before, const Telling *again)
+{
+	int			since = -1;
+
+	for (int i = 0; i < states->n; i++)
+		if (state_of(&states->list[i]) == before->state && states->list[i].from <= before->at &&
+			states->list[i].to >= states->list[i].from)
+			since = i;
+	for (int i = since + 1; i < states->n; i++)
+		if (state_of(&states->list[i]) != again->state && states->list[i].from <= again->at &&
+			states->list[i].to >= states->list[i].from)
+			return true;
+	return false;
+}
+
 /* Each queue's lines come by their numbers; it is told to be what it was not, and in the end what it is. */
 static void
 look_at_order(const Book *book, LogFaults *faults)
 {
 	const Telling **last = get_memory(book->n_queues * sizeof(Telling *));
-	int		   *told = get_memory(book->n_queues * sizeof(int));
+	const Telling **state = get_memory(book->n_queues * sizeof(Telling *));
 
-	for (int q = 0; q < book->n_queues; q++)
-		told[q] = -1;
 	for (int i = 0; i < book->logged.n; i++)
 	{
 		const Telling *line = &book->logged.list[i];
+		const Telling *before = state[line->queue];
 
 		if (last[line->queue] != NULL && by_number(line, last[line->queue]) <= 0)
 			faults->otherwise++;
 		last[line->queue] = line;
 		if (line->type != STATE_EVENT)
 			continue;
-		faults->states += told[line->queue] == (int) line->state;
-		told[line->queue] = line->state;
+		faults->states += before != NULL && before->state == line->state &&
+			!may_have_changed(&book->queues[line->queue].states, before, line);
+		state[line->queue] = line;
 	}
 	for (int q = 0; q < book->n_queues; q++)
-		faults->states += told[q] >= 0 && told[q] != (int) book->queues[q].state;
+		faults->states += state[q] != NULL && state[q]->state != book->queues[q].state;
 	free(last);
-	free(told);
+	free(state);
 }
 
 void

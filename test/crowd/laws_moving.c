@@ -5,7 +5,7 @@
  * Between two answers a position may have grown by as many as may have come to
  * stand ahead meanwhile: those who joined a higher lane, or where places are random the
  * same, and those who were moved into a higher lane or into the same.  A place counts from when it is taken,
- * so joins that were rolled back count as well.
+ * so joins that were rolled back count as well.  A draw places all anew, once.
  */
 #include "laws_moving.h"
 
@@ -162,6 +162,13 @@ was_readmitted(const Case *it, int session, int64_t from, int64_t to)
 	return false;
 }
 
+/* Whether the queue had its draw between two answers: places of before have nothing to do with those of after. */
+static bool
+was_drawn_between(const BookQueue *queue, const Reading *early, const Reading *late)
+{
+	return queue->drawn_from != 0 && early->asked_at <= queue->drawn_to && late->answered_at >= queue->drawn_from;
+}
+
 /* Whether the later answer is more than the earlier one allows. */
 static bool
 grew(const Case *it, const Entries *entries, const Reading *early, const Reading *late)
@@ -174,6 +181,9 @@ grew(const Case *it, const Entries *entries, const Reading *early, const Reading
 	lane = lowest_lane(it, early->session, early->asked_at, late->answered_at);
 	if (early->position == 0)
 		return !was_readmitted(it, early->session, early->asked_at, late->answered_at);
+
+	if (was_drawn_between(&it->book->queues[session->queue], early, late))
+		return false;
 
 	/* In turns by weight others may come to stand ahead without anybody's doing. */
 	if (settings_any(&it->book->queues[session->queue].turns, early->asked_at, late->answered_at,

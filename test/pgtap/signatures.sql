@@ -13,8 +13,10 @@ SELECT no_plan();
 -- functions: name, arguments, result, volatility
 CREATE TEMP TABLE face (name name, arguments name[], result text, volatility text);
 INSERT INTO face VALUES
-    ('create_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone,interval,interval}', 'uuid', 'volatile'),
-    ('alter_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone,interval,interval}', 'void', 'volatile'),
+    ('create_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone,interval,interval,integer,interval}', 'uuid', 'volatile'),
+    ('alter_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone,interval,interval,integer,interval}', 'void', 'volatile'),
+    ('alter_tenant', '{text,integer,integer,text,text}', 'void', 'volatile'),
+    ('forget_user', '{uuid}', 'integer', 'volatile'),
     ('drop_queue', '{text,boolean}', 'void', 'volatile'),
     ('open', '{text}', 'void', 'volatile'),
     ('pause', '{text}', 'void', 'volatile'),
@@ -22,7 +24,7 @@ INSERT INTO face VALUES
     ('drain', '{text}', 'void', 'volatile'),
     ('close', '{text}', 'void', 'volatile'),
     ('release', '{text,integer}', 'integer', 'volatile'),
-    ('join', '{text,uuid,text,text,text}', 'vqueue.place', 'volatile'),
+    ('join', '{text,uuid,text,text,text,text}', 'vqueue.place', 'volatile'),
     ('join_many', '{text,uuid[],text}', 'setof vqueue.place', 'volatile'),
     ('poll', '{uuid}', 'vqueue.place', 'volatile'),
     ('status', '{uuid}', 'vqueue.place', 'stable'),
@@ -79,7 +81,7 @@ SELECT set_eq($$SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'vqueu
 -- arguments that may be left out
 SELECT is(pg_get_function_arguments('vqueue.join'::regproc),
           'queue text, user_id uuid DEFAULT gen_random_uuid(), user_name text DEFAULT NULL::text, '
-          'user_email text DEFAULT NULL::text, priority text DEFAULT ''normal''::text', 'join: names and defaults');
+          'user_email text DEFAULT NULL::text, priority text DEFAULT ''normal''::text, client_key text DEFAULT NULL::text', 'join: names and defaults');
 SELECT is(pg_get_function_arguments('vqueue.create_queue'::regproc),
           'name text, release_rate_per_minute integer DEFAULT 10, max_concurrent_users integer DEFAULT 100, '
           'description text DEFAULT NULL::text, burst integer DEFAULT 0, max_waiting integer DEFAULT 0, '
@@ -89,7 +91,8 @@ SELECT is(pg_get_function_arguments('vqueue.create_queue'::regproc),
           'opens_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
           'closes_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
           'session_retention interval DEFAULT ''00:00:00''::interval, '
-          'pass_lifetime interval DEFAULT ''00:15:00''::interval', 'create_queue: names and defaults');
+          'pass_lifetime interval DEFAULT ''00:15:00''::interval, client_limit integer DEFAULT 0, '
+          'client_window interval DEFAULT ''01:00:00''::interval', 'create_queue: names and defaults');
 
 -- the type place
 SELECT columns_are('vqueue', 'place', '{id,queue,user_id,status,priority,ticket,position,estimated_wait,estimated_wait_p90,next_poll_after,joined_at,served_at,left_at}'::name[]);

@@ -101,6 +101,9 @@ DELETE FROM vqueue.tenants WHERE name = 'other';
 SELECT vqueue.set_feature('board', true);
 SELECT count(*) FROM vqueue.tenant_features;
 
+-- and who switched what is known
+SELECT object, after FROM vqueue.audit WHERE action = 'set_feature' AND object = 'board' ORDER BY at;
+
 -- what is bad
 SELECT vqueue.set_feature(NULL, true);
 SELECT vqueue.set_feature('board', NULL);

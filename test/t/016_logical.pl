@@ -6,9 +6,9 @@
 # the state of a queue is not published, and is "closed" there until somebody
 # opens the queue.  On the first server:
 #
-#   CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.secrets, vqueue.pass_keys, vqueue.ticket_ceilings, vqueue.user_sessions, vqueue.draws, vqueue.tenant_features,
+#   CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.secrets, vqueue.pass_keys, vqueue.ticket_ceilings, vqueue.user_sessions, vqueue.draws, vqueue.tenant_features, vqueue.audit_log, vqueue.client_joins,
 #       vqueue.queues (id, tenant_id, name, description, max_concurrent_users, release_rate_per_minute,
-#                      burst, max_waiting, method, lane_weights, session_retention, pass_lifetime,
+#                      burst, max_waiting, method, lane_weights, session_retention, pass_lifetime, client_limit, client_window,
 #                      version, created_at, updated_at);
 #
 # On the second one, which preloads vqueue as well:
@@ -97,9 +97,9 @@ sub start_load
 
 my $load = start_load(100 * $rounds);
 $first->safe_psql('postgres', q{
-	CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.secrets, vqueue.pass_keys, vqueue.ticket_ceilings, vqueue.user_sessions, vqueue.draws, vqueue.tenant_features,
+	CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.secrets, vqueue.pass_keys, vqueue.ticket_ceilings, vqueue.user_sessions, vqueue.draws, vqueue.tenant_features, vqueue.audit_log, vqueue.client_joins,
 	    vqueue.queues (id, tenant_id, name, description, max_concurrent_users, release_rate_per_minute,
-	                   burst, max_waiting, method, lane_weights, session_retention, pass_lifetime,
+	                   burst, max_waiting, method, lane_weights, session_retention, pass_lifetime, client_limit, client_window,
 	                   version, created_at, updated_at)});
 $second->safe_psql('postgres', q{
 	CREATE EXTENSION vqueue;
@@ -115,7 +115,7 @@ is(slurp_file("$dir/load.err") =~ /error/i ? slurp_file("$dir/load.err") : '', '
 # All that the second server is to have; it says in which state a queue is itself.
 my $tables = q{
 	SELECT 'queue', q::text FROM (SELECT id, tenant_id, name, description, max_concurrent_users, release_rate_per_minute,
-		burst, max_waiting, method, lane_weights, session_retention, pass_lifetime,
+		burst, max_waiting, method, lane_weights, session_retention, pass_lifetime, client_limit, client_window,
 		version, created_at, updated_at FROM vqueue.queues) q
 	UNION ALL SELECT 'tenant', t::text FROM vqueue.tenants t
 	UNION ALL SELECT 'feature', f::text FROM vqueue.tenant_features f

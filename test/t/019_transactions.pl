@@ -450,7 +450,7 @@ update_all('queues', "id = '$queue'",
 	created_at => q{'2020-01-01'}, updated_at => q{'2020-01-01'}, tenant_id => 'tenant_id',
 	method => q{'passthrough'}, lane_weights => 'NULL', waiting_timeout => q{'1 day'}, serving_timeout => q{'1 day'},
 	claim_timeout => q{'1 hour'}, prequeue_at => q{'2040-01-01'}, opens_at => q{'2040-01-02'}, closes_at => q{'2040-01-03'},
-	session_retention => q{'100 years'}, pass_lifetime => q{'1 day'});
+	session_retention => q{'100 years'}, pass_lifetime => q{'1 day'}, client_limit => '1000', client_window => q{'30 days'});
 
 # Weights change every position, and are taken away without a trace.
 $node->safe_psql('postgres', "UPDATE vqueue.queues SET lane_weights = '{8,4,2,1}' WHERE id = '$queue'");
@@ -464,7 +464,7 @@ $node->safe_psql('postgres', 'SELECT vqueue.rotate_key()');
 update_all('pass_keys', 'true', id => 'gen_random_uuid()', tenant_id => 'tenant_id', algorithm => q{'HS256'}, secret => q{sha256('x') || sha256('y')},
 	signs_from => q{'2020-01-01'}, earlier_until => q{'2040-01-01'});
 update_all('tenants', q{name = 'default'}, id => 'gen_random_uuid()', name => q{'default'}, domain => q{'example.org'},
-	created_at => q{'2020-01-01'}, updated_at => q{'2020-01-01'});
+	created_at => q{'2020-01-01'}, updated_at => q{'2020-01-01'}, max_queues => '1000', max_waiting_sessions => '1000000');
 
 # To another tenant and back, with all its sessions.
 $node->safe_psql('postgres', "UPDATE vqueue.queues SET tenant_id = (SELECT id FROM vqueue.tenants WHERE name = 'acme') WHERE id = '$queue'");

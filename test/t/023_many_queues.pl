@@ -2,7 +2,7 @@
 # Thousands of queues on one worker, each with a few sessions and a pace of its
 # own, beside some that are sick and one that lets in ten thousand at a time:
 # the pace of each still holds, and none has to wait for its turn while another has
-# two.  All by the times on the rows.
+# three.  All by the times on the rows.
 #
 # 2,000 queues, and 10,000 at a fifth of the pace if VQ_TORTURE is set.
 #
@@ -78,15 +78,17 @@ note("between two of a queue: $shortest ms too little at the worst, $longest ms 
 is($served, $queues * $sessions, 'all were served');
 cmp_ok($shortest, '>=', 0, 'in none of the queues before it was time');
 
-# However slow a machine is: whoever could come in comes before another queue lets in twice.
-is($node->safe_psql('postgres', qq{
+# However slow a machine is: whoever could come in comes before another queue lets in three
+# times; twice it may, as queues that are visited together are chosen before the first visit.
+my @overtaken = split /\n/, $node->safe_psql('postgres', qq{
 	WITH turns AS MATERIALIZED (
-		SELECT queue_id, served_at, lag(served_at) OVER (PARTITION BY queue_id ORDER BY ticket) + interval '60 s' / $rate AS due
+		SELECT queue, ticket, served_at, lag(served_at) OVER (PARTITION BY queue_id ORDER BY ticket) + interval '60 s' / $rate AS due
 		  FROM vqueue.sessions WHERE queue LIKE 'q%')
-	SELECT count(*) FROM turns late
-	 WHERE served_at > due + interval '60 s' / $rate
-	   AND EXISTS (SELECT FROM turns t WHERE t.queue_id <> late.queue_id AND t.served_at > late.due AND t.served_at < late.served_at
-	                GROUP BY t.queue_id HAVING count(*) > 1)}), '0', 'in none of the queues while another had two turns');
+	SELECT late.queue, late.ticket, late.due, late.served_at, t.queue, min(t.ticket), min(t.served_at), max(t.served_at)
+	  FROM turns late JOIN turns t ON t.queue <> late.queue AND t.served_at > late.due AND t.served_at < late.served_at
+	 WHERE late.served_at > late.due + interval '60 s' / $rate
+	 GROUP BY late.queue, late.ticket, late.due, late.served_at, t.queue HAVING count(*) > 2 ORDER BY 3});
+is(scalar(@overtaken), 0, 'in none of the queues while another had three turns') or diag(join "\n", splice(@overtaken, 0, 10));
 is($node->safe_psql('postgres', q{SELECT count(*) FROM vqueue.overview WHERE failures > 0 AND queue LIKE 'sick%'}), $sick,
 	'those that are sick are told');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM vqueue.overview WHERE failures > 0 AND queue NOT LIKE 'sick%'}), '0',

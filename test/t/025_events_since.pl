@@ -249,6 +249,29 @@ note("$recalled were told after a crash only");
 cmp_ok($recalled, '>', 10, 'some were told only after a crash');
 check_clean($node, 'postgres', 'memory is right');
 
+# ---- ended while the worker recalls what it had not told ----
+
+# Thousands end before a crash, which keeps it busy, and as many while it is.
+$node->safe_psql('postgres', q{SELECT count(*) FROM vqueue.join_many('hand', } . users('b', 1, 8000) . q{); SELECT vqueue.release('hand', 8000)});
+my $untold = 'SELECT count(*) = 0 FROM vqueue.user_sessions WHERE vqueue._untold(queue_id, ticket, \'-infinity\')';
+$node->poll_query_until('postgres', $untold) or die 'not all is told';
+my $locker = psql_session($node);
+$locker->query_safe('BEGIN; LOCK TABLE vqueue.events IN SHARE MODE');
+my $inside = "SELECT id FROM vqueue.user_sessions WHERE queue_id = vqueue._queue('hand') AND status = 'serving' AND user_id::text LIKE 'b%' ORDER BY ticket";
+is($node->safe_psql('postgres', "SELECT count(vqueue.complete(id)) FROM ($inside LIMIT 5000) s"), '5000', 'five thousand end untold');
+$node->stop('immediate');
+$locker->abandon;
+$node->start;
+my $completer = psql_session($node);
+$completer->query_safe("DO \$\$ DECLARE s uuid; BEGIN FOR s IN $inside LOOP PERFORM vqueue.complete(s); COMMIT; END LOOP; END \$\$");
+$completer->quit;
+ok($node->poll_query_until('postgres', $untold), 'the server was killed, and three thousand end while that is recalled');
+is($node->safe_psql('postgres', q{
+	SELECT count(*) FILTER (WHERE n = 1), count(*) FILTER (WHERE n <> 1)
+	  FROM (SELECT count(e.id) AS n FROM vqueue.user_sessions s
+	          LEFT JOIN (SELECT (jsonb_array_elements(payload -> 'sessions') ->> 'id')::uuid AS id FROM vqueue.events WHERE event = 'ended') e ON e.id = s.id
+	         WHERE s.user_id::text LIKE 'b0000000-%' AND s.status = 'completed' GROUP BY s.id) t}), '8000|0', 'each of them is told once');
+
 # ---- retention ----
 
 my $end = $node->safe_psql('postgres', 'SELECT vqueue.event_cursor()');

@@ -89,6 +89,19 @@ sub end_pooler
 }
 END { end_pooler() }
 
+# Wait until something is so that no query tells.
+sub appears
+{
+	my ($is_so) = @_;
+
+	foreach my $try (1 .. 20 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return 1 if $is_so->();
+		select(undef, undef, undef, 0.05);
+	}
+	return 0;
+}
+
 # Somebody's way to the pool, as far as VqueueNode asks for one of a server.
 package Way
 {
@@ -111,7 +124,7 @@ sub client
 	return psql_session($way{$user}, defined $db ? $db : 'vqueue');
 }
 
-ok((grep { -S "$dir/.s.PGSQL.$port" || !select(undef, undef, undef, 0.05) } 1 .. 1000) && -S "$dir/.s.PGSQL.$port", 'PgBouncer has come up');
+ok(appears(sub { -S "$dir/.s.PGSQL.$port" }), 'PgBouncer has come up');
 my $console = client('boss', 'pgbouncer');
 like($console->query('SHOW DATABASES'), qr/^vqueue\|/m, 'with the configuration of docker/pgbouncer');
 
@@ -312,7 +325,7 @@ $node->safe_psql('vqueue', q{SELECT vqueue.alter_queue('tx', max_concurrent_user
 my $before = -s $log;
 $one->query_safe('LISTEN vqueue_tx');
 event();
-ok((grep { slurp_file($log, $before) =~ /got packet 'A' from server when not linked/ || !select(undef, undef, undef, 0.05) } 1 .. 1000), 'an event for who listens through the pool');
+ok(appears(sub { slurp_file($log, $before) =~ /got packet 'A' from server when not linked/ }), 'an event for who listens through the pool');
 is(scalar(grep { $_->{payload} =~ /released/ } $one->notes), 0, 'is dropped');
 like($other->query_safe(q{SELECT status, detail FROM vqueue.preflight() WHERE "check" = 'pooler'}), qr/^warn\|.*LISTEN/, 'preflight warns of that, too');
 my $strange = 0;

@@ -412,6 +412,7 @@ package VqueueNode::Storm;
 use strict;
 use warnings;
 
+use Fcntl qw(:flock);
 use File::Basename;
 use IPC::Run;
 use PostgreSQL::Test::Utils;
@@ -419,11 +420,15 @@ use Test::More;
 
 my $storms = 0;
 
-# The program is built on first use, by the pg_config that the tests run with.
+# The program is built on first use, by the pg_config that the tests run with.  Test
+# files may run side by side, but only one at a time builds.
 sub program
 {
 	my $dir = dirname(__FILE__) . '/../crowd';
 	local %ENV = %ENV;
+
+	open(my $lock, '<', "$dir/Makefile") or die "$dir/Makefile: $!";
+	flock($lock, LOCK_EX) or die "lock of $dir/Makefile: $!";
 
 	delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
 	my $pg_config = $ENV{PG_CONFIG} || 'pg_config';

@@ -102,8 +102,9 @@ if ! command -v apt-get >/dev/null; then
 		This is neither Debian nor Ubuntu, so no package is installed.  Needed are
 		PostgreSQL $oldest or newer with its development files, libpq, libssl, gcc, make, and
 		for the tests also pgTAP with pg_prove, pg_cron, perl with IPC::Run, clang with libFuzzer, gcc with libasan and
-		libubsan, valgrind, libfaketime, Python with PyJWT and cryptography, node, PgBouncer, and Prometheus with promtool,
-		Alertmanager and postgres_exporter.
+		libubsan, valgrind, libfaketime, Python with PyJWT, cryptography and psycopg, node with pg, DBD::Pg, a JDK with
+		the JDBC driver, Go with lib/pq, PgBouncer, Prometheus with promtool, Alertmanager and postgres_exporter,
+		nginx, Compose, shellcheck and openssl.
 	TEXT
 	exit 0
 fi
@@ -115,14 +116,19 @@ if [ -z "$major" ] && ! test/tools/find-postgres.sh >/dev/null; then
 	exit 1
 fi
 
+# What the examples of test/drivers take.  Most of it are Java, 120 MB to fetch, and Go, 90 MB.
+# VQUEUE_DRIVERS=no leaves them out.
+drivers=(python3-psycopg libdbd-pg-perl default-jdk-headless libpostgresql-jdbc-java golang-go golang-github-lib-pq-dev)
+
 wanted=(gcc libc6-dev make libpq-dev libssl-dev)
 if [ -n "$major" ]; then
 	wanted+=("postgresql-$major" "postgresql-server-dev-$major")
 fi
 if [ "$purpose" = test ]; then
 	wanted+=(perl libipc-run-perl libtap-parser-sourcehandler-pgtap-perl clang valgrind faketime
-		python3 python3-jwt python3-cryptography)
+		python3 python3-jwt python3-cryptography openssl)
 	command -v node >/dev/null || wanted+=(nodejs)
+	[ "${VQUEUE_DRIVERS:-yes}" = no ] || wanted+=("${drivers[@]}")
 	if [ -n "$major" ]; then
 		wanted+=("postgresql-$major-pgtap" "postgresql-$major-cron")
 	fi
@@ -130,10 +136,11 @@ if [ "$purpose" = test ]; then
 fi
 
 # What is monitored with, by test/t/032_monitoring.pl, which is skipped without it: 36 MB;
-# VQUEUE_MONITORING=no leaves it out.  And PgBouncer, for test/t/033_pgbouncer.pl.
+# VQUEUE_MONITORING=no leaves it out.  And PgBouncer, for test/t/033_pgbouncer.pl, and for
+# test/t/038_images.pl the web server, Compose and shellcheck: 20 MB.
 services=()
 if [ "$purpose" = test ]; then
-	wanted_services=(pgbouncer)
+	wanted_services=(pgbouncer nginx-light docker-compose shellcheck)
 	if [ "${VQUEUE_MONITORING:-yes}" != no ]; then
 		wanted_services+=(prometheus prometheus-alertmanager prometheus-postgres-exporter)
 	fi
@@ -150,12 +157,13 @@ install_services()
 
 	if [ ! -e "$policy" ]; then
 		ours=1
-		"${root[@]}" sh -c "printf '%s\n' '#!/bin/sh' 'case \$1 in prometheus* | pgbouncer) exit 101 ;; esac' > $policy && chmod 755 $policy"
+		"${root[@]}" sh -c "printf '%s\n' '#!/bin/sh' 'case \$1 in prometheus* | pgbouncer | nginx*) exit 101 ;; esac' > $policy && chmod 755 $policy"
 	fi
 	"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes \
 		--no-install-recommends "$@" || echo "They could not be installed: tests that need them are skipped" >&2
 	[ -z "$ours" ] || "${root[@]}" rm "$policy"
 	for package in "$@"; do
+		package=${package%-light}
 		if installed "$package" && [ -e "/lib/systemd/system/$package.service" ]; then
 			"${root[@]}" systemctl --quiet disable "$package.service" 2>/dev/null || true
 			"${root[@]}" systemctl --quiet stop "$package.service" 2>/dev/null || true
@@ -196,15 +204,41 @@ if [ ${#missing[@]} -gt 0 ]; then
 	fi
 	update_lists
 	# Before Debian 12 the fuzzer's runtime came with clang, in no package of its own;
-	# not every server that there is a package of has one of pg_cron too.
+	# not every server that there is a package of has one of pg_cron too; psycopg 3 is newer.
 	for i in "${!missing[@]}"; do
 		case ${missing[i]} in
-			libclang-rt-dev | *-cron) available "${missing[i]}" || unset 'missing[i]' ;;
+			libclang-rt-dev | *-cron | python3-psycopg | golang-github-lib-pq-dev) available "${missing[i]}" || unset 'missing[i]' ;;
 		esac
 	done
 	if [ ${#missing[@]} -gt 0 ]; then
 		install "${missing[@]}"
 	fi
+fi
+
+# node-postgres is Debian's where node is, which cannot be installed beside another node.
+have_node_postgres()
+{
+	local modules
+
+	modules=$(npm root --global 2>/dev/null || true)
+	NODE_PATH="$modules:/usr/local/lib/node_modules:/usr/share/nodejs" node -e 'require("pg")' 2>/dev/null
+}
+
+install_node_postgres()
+{
+	if apt-get --simulate -qq install --no-install-recommends node-pg >/dev/null 2>&1; then
+		install node-pg
+	elif command -v npm >/dev/null; then
+		echo "Installing pg of npm"
+		"${root[@]}" npm install --global --silent pg@8
+	else
+		false
+	fi
+}
+
+if [ "$purpose" = test ] && [ "${VQUEUE_DRIVERS:-yes}" != no ] && ! have_node_postgres && can_install; then
+	update_lists
+	install_node_postgres || echo "node-postgres could not be installed: its example is skipped" >&2
 fi
 
 # The benchmark runs without them as well, and says so.
@@ -222,5 +256,8 @@ done
 # The tests that need these say so when they are left out.
 if [ ${#services[@]} -gt 0 ] && can_install; then
 	update_lists
-	install_services "${services[@]}"
+	for i in "${!services[@]}"; do
+		available "${services[i]}" || unset 'services[i]'
+	done
+	[ ${#services[@]} -eq 0 ] || install_services "${services[@]}"
 fi

@@ -5,7 +5,8 @@
 #
 # The parts are unit, regress, isolation, tap, pgtap, fuzz, hostile, crowd, sanitized
 # and demo; without an argument all are run, in this order.  REGRESS and ISOLATION in
-# the environment choose single tests of these parts, as they do for make installcheck.
+# the environment choose single tests of these parts, as they do for make installcheck,
+# and PROVE_TESTS files of the part tap.  That runs TAP_JOBS (2) files at a time.
 # Output is shown as it comes.  What failed is named at the end, and the last line is
 # "N passed, N failed", counting the single tests of all parts.  A part that ran no
 # test, or that failed without saying which, counts as one failure, and so does a file
@@ -139,14 +140,14 @@ part_isolation()
 	run_pg_regress ISOLATION test/specs .spec tmp_check_iso REGRESS= TAP_TESTS=
 }
 
-# run_prove LOG MAKE-ARGUMENT...: prove shows a file as a whole when it has ended, and with
-# --merge what is wrong stands behind what failed
+# run_prove LOG JOBS MAKE-ARGUMENT...: prove shows a file as a whole when it has ended, so
+# that those side by side do not mix, and with --merge what is wrong stands behind what failed
 run_prove()
 {
-	local log=$1
+	local log=$1 jobs=$2
 
-	shift
-	run_make installcheck REGRESS= ISOLATION= PROVE_FLAGS='--verbose --merge --timer' "$@" 2>&1 | tee "$log" || status=$?
+	shift 2
+	run_make installcheck REGRESS= ISOLATION= PROVE_FLAGS="--verbose --merge --timer --jobs $jobs" "$@" 2>&1 | tee "$log" || status=$?
 	if [ "$status" != 0 ]; then
 		local file
 
@@ -158,14 +159,28 @@ run_prove()
 	count_tap "$log"
 }
 
+# The files that take longest begin, so that none of them is alone in the end.
+tap_files()
+{
+	local first=(019 013 001 031 028 032 024 017 018 015) number file
+
+	for number in "${first[@]}"; do
+		printf '%s ' test/t/"$number"_*.pl
+	done
+	for file in test/t/*.pl; do
+		number=$(basename "$file")
+		[[ " ${first[*]} " == *" ${number%%_*} "* ]] || printf '%s ' "$file"
+	done
+}
+
 part_tap()
 {
-	run_prove "$logs/tap"
+	run_prove "$logs/tap" "${TAP_JOBS:-2}" PROVE_TESTS="${PROVE_TESTS:-$(tap_files)}"
 }
 
 part_hostile()
 {
-	run_prove "$logs/hostile" PROVE_TESTS=test/hostile/hostile.pl
+	run_prove "$logs/hostile" 1 PROVE_TESTS=test/hostile/hostile.pl
 }
 
 part_pgtap()
