@@ -93,11 +93,16 @@ columns_of_queues()
 		 WHERE attrelid = 'vqueue.queues'::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' AND attname NOT IN ($apart)"
 }
 
-# Those that there are, as they are not the same in every version.
+# Whether rows of it can be told apart on green: if not, once it is published
+# nobody could delete one on blue any more.
+has_identity="(SELECT c.relreplident = 'f' OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND
+	CASE c.relreplident WHEN 'i' THEN i.indisreplident WHEN 'd' THEN i.indisprimary END) FROM pg_class c WHERE c.oid = to_regclass(t))"
+
+# Those that there are, as they are not the same in every version, and that can be published.
 tables_of_vqueue()
 {
-	ask "$blue" "SELECT string_agg('vqueue.' || t, ', ') FROM unnest('{tenants,secrets,pass_keys,ticket_ceilings,user_sessions,draws,audit_log,client_joins,tenant_features}'::text[]) t
-		 WHERE to_regclass('vqueue.' || t) IS NOT NULL"
+	ask "$blue" "SELECT string_agg(t, ', ') FROM unnest('{tenants,secrets,pass_keys,ticket_ceilings,user_sessions,draws,audit_log,client_joins,tenant_features}'::text[]) AS n (name),
+		LATERAL (SELECT 'vqueue.' || n.name) AS q (t) WHERE $has_identity"
 }
 
 look()
@@ -143,6 +148,7 @@ prepare()
 	others=$(tables_of_vqueue)
 	for table in $tables; do
 		[ "$(ask "$green" "SELECT to_regclass('$table') IS NOT NULL")" = t ] || die "green has no table $table"
+		[ "$(ask "$blue" "SELECT $has_identity FROM (VALUES ('$table')) AS q (t)")" = t ] || die "table $table is not on blue, or has no replica identity"
 		others="$others, $table"
 	done
 

@@ -45,7 +45,7 @@ sub move
 }
 
 my @tables = ('--tables', 'public.storm_orders');
-my ($status, $said) = move('prepare', '--dry-run', @tables);
+my ($status, $said) = move('prepare', '--dry-run');
 is($status, 0, 'a dry run finds nothing wrong');
 like($said, qr/CREATE PUBLICATION.*CREATE SUBSCRIPTION/s, 'and says what would be done');
 is($green->safe_psql('postgres', q{SELECT to_regnamespace('vqueue') IS NULL}), 't', 'and does nothing');
@@ -61,6 +61,11 @@ my $storm;
 $blue->poll_query_until('postgres', q{SELECT to_regclass('storm_orders') IS NOT NULL}) or die 'no storm';
 
 # ---- tried, and given up ----
+
+$_->safe_psql('postgres', 'CREATE TABLE bare (n int)') foreach ($blue, $green);
+($status, $said) = move('prepare', '--tables', 'public.bare');
+is($status, 1, 'a table from which nobody could delete any more, once published, is refused');
+like($said, qr/has no replica identity/, 'with words');
 
 ($status, $said) = move('prepare', @tables);
 is($status, 0, 'prepared');
