@@ -93,7 +93,7 @@ COMMENT ON FUNCTION vqueue.set_feature(text, bool, text) IS
     'and addresses of users). What is off is refused at its door with 0A000, from each session''s next statement on; what was made '
     'before stays. Errors: 22023 unknown feature; 42704 unknown tenant; 22004 a null';
 
-CREATE VIEW vqueue.features AS
+CREATE VIEW vqueue.features WITH (security_barrier) AS
     SELECT k.feature, coalesce(f.enabled, true) AS enabled, f.changed_at, k.refuses
       FROM (VALUES
           ('passes', 'pass, verify_pass, jwks and rotate_key'),
@@ -462,7 +462,7 @@ $$;
 COMMENT ON FUNCTION vqueue._watch_canaries() IS
     'internal: a step of the worker: looks at one canary that is due; returns in how many microseconds there is more to do';
 
-CREATE VIEW vqueue.canaries AS
+CREATE VIEW vqueue.canaries WITH (security_barrier) AS
     SELECT q.name AS queue, c.*
       FROM vqueue.queue_canaries c
       JOIN vqueue.queues q ON q.id = c.queue_id
@@ -482,3 +482,41 @@ REVOKE ALL ON FUNCTION vqueue._features_changed, vqueue.feature, vqueue._need_fe
     vqueue._extension_updated, vqueue._canary_now, vqueue._canary_apply, vqueue._canary_end, vqueue.canary, vqueue._canary_decide,
     vqueue.canary_keep, vqueue.canary_revert, vqueue._canary_count, vqueue._canary_verdict, vqueue._canary_look,
     vqueue._watch_canaries FROM PUBLIC;
+
+/*
+ * Where roles have levels of access to tenants, what is new belongs to them as well: the
+ * one list of what each may do is extended in its place, and given to who has it.
+ */
+DO $$
+DECLARE
+    change text[];
+    source text;
+BEGIN
+    IF to_regprocedure('vqueue._rights()') IS NULL THEN
+        RETURN;
+    END IF;
+    ALTER TABLE vqueue.tenant_features ENABLE ROW LEVEL SECURITY;
+    ALTER TABLE vqueue.queue_canaries ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY vqueue_read ON vqueue.tenant_features FOR SELECT USING (vqueue._may(tenant_id, 'any'));
+    CREATE POLICY vqueue_write ON vqueue.queue_canaries USING (vqueue._may_queue(queue_id, 'operator'));
+    source := pg_catalog.pg_get_functiondef('vqueue._rights()'::regprocedure);
+    FOREACH change SLICE 1 IN ARRAY ARRAY[
+        ARRAY[$c$('any', '$c$, $c$feature _need_feature $c$],
+        ARRAY[$c$('operator', '$c$, $c$canary canary_keep canary_revert _canary_now _canary_apply _canary_end _canary_decide $c$],
+        ARRAY[$c$('owner', '$c$, $c$set_feature _features_changed _extension_updated _canary_count _canary_verdict _canary_look _watch_canaries $c$],
+        ARRAY[$c$('any', 'schema', 'vqueue', 'USAGE'),$c$, $c$
+        ('any', 'table', 'features', 'SELECT'),
+        ('operator', 'table', 'canaries', 'SELECT'),
+        ('operator', 'table', 'queue_canaries', 'SELECT'),
+        ('operator', 'table', 'queue_canaries', 'INSERT (queue_id, ends_at, settings, before, abandonment_bound, error_bound, min_ended, look_every)'),
+        ('operator', 'table', 'queue_canaries', 'UPDATE (state, reason, decided_at, failures)'),$c$]]
+    LOOP
+        IF strpos(source, change[1]) = 0 THEN
+            RAISE EXCEPTION 'the list of rights has no %', change[1];
+        END IF;
+        source := overlay(source PLACING change[1] || change[2] FROM strpos(source, change[1]) FOR length(change[1]));
+    END LOOP;
+    EXECUTE source;
+    PERFORM vqueue.renew_access();
+END
+$$;

@@ -5,6 +5,34 @@
 -- complain if this script is sourced in psql, rather than via ALTER EXTENSION
 \echo Use "ALTER EXTENSION vqueue UPDATE TO '1.0.0'" to load this file. \quit
 
+/* ----------------------------------------------------------------- rights */
+
+DO $$
+DECLARE
+    gone text;
+    source text;
+BEGIN
+    IF to_regprocedure('vqueue._rights()') IS NULL THEN
+        RETURN;
+    END IF;
+    source := pg_catalog.pg_get_functiondef('vqueue._rights()'::regprocedure);
+    FOREACH gone IN ARRAY ARRAY[
+        $c$feature _need_feature $c$,
+        $c$canary canary_keep canary_revert _canary_now _canary_apply _canary_end _canary_decide $c$,
+        $c$set_feature _features_changed _extension_updated _canary_count _canary_verdict _canary_look _watch_canaries $c$,
+        $c$
+        ('any', 'table', 'features', 'SELECT'),
+        ('operator', 'table', 'canaries', 'SELECT'),
+        ('operator', 'table', 'queue_canaries', 'SELECT'),
+        ('operator', 'table', 'queue_canaries', 'INSERT (queue_id, ends_at, settings, before, abandonment_bound, error_bound, min_ended, look_every)'),
+        ('operator', 'table', 'queue_canaries', 'UPDATE (state, reason, decided_at, failures)'),$c$]
+    LOOP
+        source := replace(source, gone, '');
+    END LOOP;
+    EXECUTE source;
+END
+$$;
+
 /* --------------------------------------------------------------- canaries */
 
 DO $$
