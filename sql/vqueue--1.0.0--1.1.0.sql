@@ -63,7 +63,7 @@ CREATE FUNCTION vqueue.set_feature(feature text, enabled bool, tenant text = NUL
 AS $$
 #variable_conflict use_variable
 DECLARE
-    known constant text[] := '{passes,board,draw,events_log,user_data}';
+    known constant text[] := ARRAY['passes', 'board', 'draw', 'events_log', 'user_data'];
     wanted uuid := CASE WHEN tenant IS NULL THEN vqueue._tenant() ELSE (SELECT t.id FROM vqueue.tenants t WHERE t.name = tenant) END;
 BEGIN
     IF feature IS NULL OR enabled IS NULL THEN
@@ -188,13 +188,12 @@ CREATE FUNCTION vqueue._canary_apply(queue_id uuid, settings jsonb) RETURNS void
 AS $$
 #variable_conflict use_variable
 DECLARE
-    columns text := (SELECT string_agg(format('%I', s.key), ', ') FROM jsonb_object_keys(settings) AS s (key));
+    setting text;
 BEGIN
-    IF columns IS NOT NULL THEN
-        EXECUTE format('UPDATE vqueue.queues q SET (%1$s) = ROW(%2$s) FROM jsonb_populate_record(NULL::vqueue.queues, $1) AS r WHERE q.id = $2',
-                       columns, (SELECT string_agg(format('r.%I', s.key), ', ') FROM jsonb_object_keys(settings) AS s (key)))
+    FOR setting IN SELECT s.key FROM jsonb_object_keys(settings) AS s (key) ORDER BY s.key LOOP
+        EXECUTE format('UPDATE vqueue.queues q SET %I = r.%I FROM jsonb_populate_record(NULL::vqueue.queues, $1) AS r WHERE q.id = $2', setting, setting)
           USING settings, queue_id;
-    END IF;
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION vqueue._canary_apply(uuid, jsonb) IS 'internal: puts settings into a queue''s row';
@@ -207,7 +206,7 @@ DECLARE
     c vqueue.queue_canaries;
     q vqueue.queues;
     now_set jsonb;
-    back jsonb := '{}';
+    back jsonb := jsonb '{}';
     others text;
 BEGIN
     SELECT * INTO c FROM vqueue.queue_canaries AS t WHERE t.id = canary;
@@ -342,15 +341,12 @@ COMMENT ON FUNCTION vqueue.canary_revert(text, text) IS
  * A step of the worker, which waits for nobody.  Ends are counted two seconds
  * late, for their commits to be there.
  */
-CREATE FUNCTION vqueue._canary_count(INOUT c vqueue.queue_canaries, OUT more bool)
+CREATE FUNCTION vqueue._canary_count(c vqueue.queue_canaries, OUT ended bigint, OUT gave_up bigint, OUT until timestamptz, OUT more bool)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     batch constant int := 10000;
     upto timestamptz := clock_timestamp() - interval '2 s';
-    until timestamptz;
-    n bigint;
-    gave_up bigint;
 BEGIN
     until := (SELECT s.left_at FROM vqueue.user_sessions s
                WHERE s.queue_id = c.queue_id AND s.left_at > c.counted_until AND s.left_at <= upto
@@ -358,11 +354,8 @@ BEGIN
     more := until IS NOT NULL;
     until := greatest(c.counted_until, coalesce(until, upto));
     SELECT count(*), count(*) FILTER (WHERE s.status IN ('abandoned', 'no_show', 'expired') OR s.status = 'left' AND s.served_at IS NULL)
-      INTO n, gave_up FROM vqueue.user_sessions s
+      INTO ended, gave_up FROM vqueue.user_sessions s
      WHERE s.queue_id = c.queue_id AND s.left_at > c.counted_until AND s.left_at <= until;
-    c.ended := c.ended + n;
-    c.gave_up := c.gave_up + gave_up;
-    c.counted_until := until;
 END
 $$;
 COMMENT ON FUNCTION vqueue._canary_count(vqueue.queue_canaries) IS
@@ -410,7 +403,9 @@ BEGIN
         RETURN;
     END IF;
     SELECT * INTO counted FROM vqueue._canary_count(c);
-    c := counted.c;
+    c.ended := c.ended + counted.ended;
+    c.gave_up := c.gave_up + counted.gave_up;
+    c.counted_until := counted.until;
     c.estimate_error := (SELECT o.estimate_error FROM vqueue._counters() o WHERE o.queue_id = c.queue_id);
     UPDATE vqueue.queue_canaries t
        SET ended = c.ended, gave_up = c.gave_up, counted_until = c.counted_until, estimate_error = c.estimate_error, failures = 0,
@@ -431,7 +426,7 @@ CREATE FUNCTION vqueue._watch_canaries() RETURNS bigint
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    rest constant interval := '10 s';
+    rest constant interval := interval '10 s';
     c vqueue.queue_canaries;
     message text;
     next_look interval;
