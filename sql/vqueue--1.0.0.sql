@@ -111,7 +111,7 @@ CREATE TABLE vqueue.queues (
                             CHECK (pass_lifetime BETWEEN '1 s' AND '1 day'),
     client_limit            int NOT NULL DEFAULT 0
                             CONSTRAINT queues_client_limit_check CHECK (client_limit BETWEEN 0 AND 1000000),
-    client_window           interval NOT NULL DEFAULT '1 hour'
+    client_window           interval NOT NULL DEFAULT '10 min'
                             CONSTRAINT queues_client_window_check
                             CHECK (client_window BETWEEN '1 s' AND '30 days'),
     UNIQUE (tenant_id, name),
@@ -237,7 +237,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vqueue._disarm_foreign_key() IS
-    'internal: switches off the insert-side check of the sessions'' foreign key; the worker calls it at its start, as pg_upgrade forgets the switch';
+    'internal: switches off the insert-side check of the sessions'' foreign key, as the worker does at its start, for pg_upgrade forgets the switch';
 SELECT vqueue._disarm_foreign_key();
 
 /*
@@ -338,7 +338,8 @@ CREATE TABLE vqueue.client_joins (
     queue_id    uuid NOT NULL,
     client_hash bytea NOT NULL,
     joined_at   timestamptz NOT NULL,
-    ticket      bigint NOT NULL
+    ticket      bigint NOT NULL,
+    PRIMARY KEY (queue_id, ticket)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX client_joins_key ON vqueue.client_joins (queue_id, client_hash, joined_at);
 CREATE INDEX client_joins_age_key ON vqueue.client_joins (queue_id, joined_at);
@@ -573,19 +574,36 @@ COMMENT ON FUNCTION vqueue.user_id(text) IS
 
 /* -------------------------------------------------------------- operators */
 
-CREATE FUNCTION vqueue._tenant() RETURNS uuid
+CREATE FUNCTION vqueue._tenant(level text = 'any') RETURNS uuid
     LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_current_tenant';
-COMMENT ON FUNCTION vqueue._tenant() IS 'internal: id of the tenant that vqueue.tenant names';
+COMMENT ON FUNCTION vqueue._tenant(text) IS
+    'internal: id of the tenant that vqueue.tenant names, in which the caller must have a level. '
+    'Errors: 42704 no such tenant, or no level in it; 42501 another level only';
 
-CREATE FUNCTION vqueue._queue(queue text) RETURNS uuid
+CREATE FUNCTION vqueue._queue(queue text, level text = 'any') RETURNS uuid
     LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_resolve_queue';
-COMMENT ON FUNCTION vqueue._queue(text) IS
-    'internal: id of the queue of the current tenant with this name, or id as text';
+COMMENT ON FUNCTION vqueue._queue(text, text) IS
+    'internal: id of the queue of the current tenant with this name, or id as text; the caller must have a level in the tenant';
 
 CREATE FUNCTION vqueue._lock_queue(queue_id uuid) RETURNS void
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'vqueue_lock_queue';
 COMMENT ON FUNCTION vqueue._lock_queue(uuid) IS
     'internal: keeps joins out until the end of the transaction, after those in flight have ended';
+
+/*
+ * Rows are deleted by functions alone: who has the right to delete from a table may
+ * also lock it, and all tenants out.
+ */
+CREATE FUNCTION vqueue._delete_queue(queue_id uuid) RETURNS void
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'vqueue_delete_queue';
+COMMENT ON FUNCTION vqueue._delete_queue(uuid) IS
+    'internal: deletes a queue''s row as the owner, if the caller is an operator of its tenant';
+
+CREATE FUNCTION vqueue._delete_ended(queue_id uuid, behind timestamptz, before timestamptz, most int, OUT deleted bigint, OUT last timestamptz)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'vqueue_delete_ended';
+COMMENT ON FUNCTION vqueue._delete_ended(uuid, timestamptz, timestamptz, int) IS
+    'internal: deletes the first of a queue''s sessions that ended from one moment on and before another, as the owner, if the caller is '
+    'an operator of its tenant; returns how many, and the latest end among them';
 
 CREATE FUNCTION vqueue._position(queue_id uuid, ticket bigint) RETURNS bigint
     LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_position_of_ticket_by_id';
@@ -761,7 +779,7 @@ CREATE FUNCTION vqueue.create_queue(name text, release_rate_per_minute int = 10,
                                     prequeue_at timestamptz = NULL, opens_at timestamptz = NULL,
                                     closes_at timestamptz = NULL, session_retention interval = '0',
                                     pass_lifetime interval = '15 min', client_limit int = 0,
-                                    client_window interval = '1 hour') RETURNS uuid
+                                    client_window interval = '10 min') RETURNS uuid
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
@@ -797,12 +815,12 @@ BEGIN
     q.client_window := client_window;
     q.state := coalesce(state, CASE WHEN q.prequeue_at IS NOT NULL OR q.opens_at IS NOT NULL THEN 'closed' ELSE 'open' END);
     PERFORM vqueue._check_queue(q);
-    PERFORM vqueue._admit_queue(vqueue._tenant());
+    PERFORM vqueue._admit_queue(vqueue._tenant('operator'));
     INSERT INTO vqueue.queues (tenant_id, name, description, release_rate_per_minute, max_concurrent_users,
                                burst, max_waiting, method, lane_weights, waiting_timeout, serving_timeout,
                                claim_timeout, prequeue_at, opens_at, closes_at, state, session_retention, pass_lifetime,
                                client_limit, client_window)
-    VALUES (vqueue._tenant(), q.name, q.description, q.release_rate_per_minute, q.max_concurrent_users,
+    VALUES (vqueue._tenant('operator'), q.name, q.description, q.release_rate_per_minute, q.max_concurrent_users,
             q.burst, q.max_waiting, q.method, q.lane_weights, q.waiting_timeout, q.serving_timeout,
             q.claim_timeout, q.prequeue_at, q.opens_at, q.closes_at, q.state, q.session_retention, q.pass_lifetime,
             q.client_limit, q.client_window)
@@ -838,7 +856,7 @@ CREATE FUNCTION vqueue.alter_queue(queue text, release_rate_per_minute int = NUL
 AS $$
 #variable_conflict use_variable
 DECLARE
-    wanted uuid := vqueue._queue(queue);
+    wanted uuid := vqueue._queue(queue, 'operator');
     q vqueue.queues;
 BEGIN
     SELECT * INTO q FROM vqueue.queues AS t WHERE t.id = wanted FOR NO KEY UPDATE;
@@ -899,7 +917,7 @@ CREATE FUNCTION vqueue.drop_queue(queue text, force bool = false) RETURNS void
 AS $$
 #variable_conflict use_variable
 DECLARE
-    wanted uuid := vqueue._queue(queue);
+    wanted uuid := vqueue._queue(queue, 'operator');
     live bigint;
 BEGIN
     PERFORM vqueue._lock_queue(wanted);
@@ -914,7 +932,7 @@ BEGIN
         END IF;
     END IF;
     PERFORM vqueue._unschedule_queue(wanted);
-    DELETE FROM vqueue.queues q WHERE q.id = wanted;
+    PERFORM vqueue._delete_queue(wanted);
 END
 $$;
 COMMENT ON FUNCTION vqueue.drop_queue(text, bool) IS
@@ -926,7 +944,7 @@ CREATE FUNCTION vqueue._set_state(queue text, new_state text) RETURNS void
 AS $$
 #variable_conflict use_variable
 DECLARE
-    wanted uuid := vqueue._queue(queue);
+    wanted uuid := vqueue._queue(queue, 'operator');
 BEGIN
     UPDATE vqueue.queues q SET state = new_state
      WHERE q.id = wanted AND q.state <> new_state;
@@ -959,7 +977,7 @@ CREATE FUNCTION vqueue.resume(queue text) RETURNS void
 AS $$
 #variable_conflict use_variable
 DECLARE
-    wanted uuid := vqueue._queue(queue);
+    wanted uuid := vqueue._queue(queue, 'operator');
 BEGIN
     IF EXISTS (SELECT FROM vqueue.queues q WHERE q.id = wanted AND q.state IN ('draining', 'closed')) THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -1049,6 +1067,22 @@ CREATE TRIGGER draw_truncate AFTER TRUNCATE ON vqueue.draws
 ALTER TABLE vqueue.draws ENABLE ALWAYS TRIGGER draw_after;
 ALTER TABLE vqueue.draws ENABLE ALWAYS TRIGGER draw_truncate;
 
+CREATE FUNCTION vqueue._draw_before() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NEW.seed IS NULL THEN
+        SELECT sha256(string_agg(uuid_send(gen_random_uuid()), '')) INTO NEW.seed FROM generate_series(1, 4);
+        NEW.commitment := encode(sha256(NEW.seed), 'hex');
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION vqueue._draw_before() IS 'internal: makes the seed of a new draw, which an operator may not read';
+CREATE TRIGGER draw_before BEFORE INSERT ON vqueue.draws
+    FOR EACH ROW EXECUTE FUNCTION vqueue._draw_before();
+ALTER TABLE vqueue.draws ENABLE ALWAYS TRIGGER draw_before;
+
 CREATE FUNCTION vqueue._draw_tickets(queue_id uuid) RETURNS bigint[]
     LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_draw_tickets';
 COMMENT ON FUNCTION vqueue._draw_tickets(uuid) IS
@@ -1076,12 +1110,12 @@ CREATE FUNCTION vqueue.prepare_draw(queue text) RETURNS text
 AS $$
 #variable_conflict use_variable
 DECLARE
-    wanted uuid := vqueue._queue(queue);
+    wanted uuid := vqueue._queue(queue, 'operator');
     state text;
     d vqueue.draws;
 BEGIN
     SELECT q.state INTO state FROM vqueue.queues q WHERE q.id = wanted FOR NO KEY UPDATE;
-    SELECT * INTO d FROM vqueue.draws AS t WHERE t.queue_id = wanted;
+    SELECT t.commitment, t.drawn_at INTO d.commitment, d.drawn_at FROM vqueue.draws AS t WHERE t.queue_id = wanted;
     IF d.drawn_at IS NOT NULL THEN
         PERFORM vqueue._refuse(format('queue "%s" has had its draw', queue),
             format('It was held at %s.', d.drawn_at),
@@ -1093,9 +1127,8 @@ BEGIN
             'Pause or close the queue first, or create it with the state paused.', 'object_not_in_prerequisite_state');
     END IF;
     IF d.commitment IS NULL THEN
-        SELECT sha256(string_agg(uuid_send(gen_random_uuid()), '')) INTO d.seed FROM generate_series(1, 4);
-        d.commitment := encode(sha256(d.seed), 'hex');
-        INSERT INTO vqueue.draws (queue_id, seed, commitment) VALUES (wanted, d.seed, d.commitment);
+        /* The seed is made by the trigger, so that who prepares a draw never has it. */
+        INSERT INTO vqueue.draws AS t (queue_id) VALUES (wanted) RETURNING t.commitment INTO d.commitment;
     END IF;
     RETURN d.commitment;
 END
@@ -1110,7 +1143,7 @@ CREATE FUNCTION vqueue.set_draw_beacon(queue text, beacon text) RETURNS void
 AS $$
 #variable_conflict use_variable
 DECLARE
-    wanted uuid := vqueue._queue(queue);
+    wanted uuid := vqueue._queue(queue, 'operator');
     d vqueue.draws;
 BEGIN
     IF beacon IS NULL THEN
@@ -1123,7 +1156,7 @@ BEGIN
             'Use its digits as text.');
     END IF;
     PERFORM FROM vqueue.queues q WHERE q.id = wanted FOR NO KEY UPDATE;
-    SELECT * INTO d FROM vqueue.draws AS t WHERE t.queue_id = wanted;
+    SELECT t.commitment, t.drawn_at INTO d.commitment, d.drawn_at FROM vqueue.draws AS t WHERE t.queue_id = wanted;
     IF d.commitment IS NULL OR d.drawn_at IS NOT NULL THEN
         PERFORM vqueue._refuse(format('queue "%s" has no draw before it', queue),
             CASE WHEN d.commitment IS NULL THEN 'None was prepared.' ELSE format('It was held at %s.', d.drawn_at) END,
@@ -1138,13 +1171,13 @@ COMMENT ON FUNCTION vqueue.set_draw_beacon(text, text) IS
     'seed; again replaces it. From 1 to 1000 printable ASCII characters. '
     'Errors: 55000 no draw was prepared, or it was held; 22023 unfit; 22004 a null; 42704 unknown queue';
 
-CREATE VIEW vqueue.draw_results AS
+CREATE VIEW vqueue.draw_results WITH (security_barrier) AS
     SELECT q.name AS queue, d.queue_id, d.commitment, d.beacon, d.prepared_at, d.drawn_at, d.entrants, d.entrants_hash,
            d.first_ticket, d.last_ticket, d.key_hash,
            CASE WHEN d.drawn_at IS NOT NULL THEN encode(d.seed, 'hex') END AS seed
       FROM vqueue.draws d
       JOIN vqueue.queues q ON q.id = d.queue_id
-     WHERE q.tenant_id = vqueue._tenant();
+     WHERE q.tenant_id = vqueue._tenant('operator');
 COMMENT ON VIEW vqueue.draw_results IS
     'the draws of the current tenant, prepared and held, to be published: the seed is there once the draw is held';
 
@@ -1153,7 +1186,7 @@ CREATE FUNCTION vqueue._draw(queue text) RETURNS vqueue.draw_results
 AS $$
 #variable_conflict use_variable
 DECLARE
-    wanted uuid := vqueue._queue(queue);
+    wanted uuid := vqueue._queue(queue, 'operator');
     d vqueue.draw_results;
 BEGIN
     SELECT * INTO d FROM vqueue.draw_results AS t WHERE t.queue_id = wanted;
@@ -1249,11 +1282,11 @@ CREATE FUNCTION vqueue._count_now() RETURNS void
 COMMENT ON FUNCTION vqueue._count_now() IS
     'internal: has the worker write statistics though the minute is not over, for tests; percentiles of the minute are those of its first part';
 
-CREATE VIEW vqueue.stats AS
+CREATE VIEW vqueue.stats WITH (security_barrier) AS
     SELECT q.name AS queue, s.*
       FROM vqueue.queue_stats s
       JOIN vqueue.queues q ON q.id = s.queue_id
-     WHERE q.tenant_id = vqueue._tenant();
+     WHERE q.tenant_id = vqueue._tenant('monitor');
 COMMENT ON VIEW vqueue.stats IS 'queue_stats of the current tenant with the queue''s name';
 
 CREATE FUNCTION vqueue.purge(queue text = NULL, older_than interval = NULL, max_rows int = NULL) RETURNS bigint
@@ -1262,7 +1295,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     batch constant int := 10000;
-    wanted uuid := CASE WHEN queue IS NOT NULL THEN vqueue._queue(queue) END;
+    wanted uuid := CASE WHEN queue IS NOT NULL THEN vqueue._queue(queue, 'operator') END;
     purged bigint := 0;
     one record;
     behind timestamptz;
@@ -1282,7 +1315,7 @@ BEGIN
     END IF;
     FOR one IN SELECT q.id, now() - coalesce(older_than, q.session_retention) AS before
                  FROM vqueue.queues q
-                WHERE q.tenant_id = vqueue._tenant() AND (wanted IS NULL OR q.id = wanted)
+                WHERE q.tenant_id = vqueue._tenant('operator') AND (wanted IS NULL OR q.id = wanted)
                   AND (older_than IS NOT NULL OR q.session_retention > '0')
                 ORDER BY q.name
     LOOP
@@ -1290,16 +1323,8 @@ BEGIN
         behind := '-infinity';
         LOOP
             EXIT WHEN purged >= max_rows;
-            WITH gone AS (
-                DELETE FROM vqueue.user_sessions s
-                 WHERE s.ctid = ANY (ARRAY(SELECT c.ctid FROM vqueue.user_sessions c
-                                            WHERE c.queue_id = one.id AND c.left_at >= behind AND c.left_at < one.before
-                                              AND NOT vqueue._untold(one.id, c.ticket, c.left_at)
-                                            ORDER BY c.left_at
-                                            LIMIT least(batch, coalesce(max_rows - purged, batch))
-                                              FOR UPDATE SKIP LOCKED))
-                RETURNING s.left_at)
-            SELECT count(*), max(left_at) INTO done, last FROM gone;
+            SELECT d.deleted, d.last INTO done, last
+              FROM vqueue._delete_ended(one.id, behind, one.before, least(batch, coalesce(max_rows - purged, batch))::int) d;
             purged := purged + done;
             EXIT WHEN done < batch;
             behind := last;
@@ -1326,9 +1351,9 @@ CREATE FUNCTION vqueue.event_cursor(queue text = NULL) RETURNS bigint
 AS $$
 BEGIN
     IF queue IS NOT NULL THEN
-        PERFORM vqueue._queue(queue);
+        PERFORM vqueue._queue(queue, 'app');
     ELSE
-        PERFORM vqueue._tenant();
+        PERFORM vqueue._tenant('app');
     END IF;
     /* Of all queues, as it is the same for each: all that commits later has a higher seq. */
     RETURN greatest((SELECT max(e.seq) FROM vqueue.events e), (SELECT max(m.trimmed) FROM vqueue.event_marks m),
@@ -1346,8 +1371,8 @@ CREATE FUNCTION vqueue.events_since(queue text, cursor bigint = 0, max_events in
 AS $$
 #variable_conflict use_column
 DECLARE
-    wanted uuid := CASE WHEN queue IS NOT NULL THEN vqueue._queue(queue) END;
-    tenant uuid := vqueue._tenant();
+    wanted uuid := CASE WHEN queue IS NOT NULL THEN vqueue._queue(queue, 'app') END;
+    tenant uuid := vqueue._tenant('app');
     gone bigint;
 BEGIN
     IF cursor IS NULL OR max_events IS NULL THEN
@@ -1409,6 +1434,7 @@ DECLARE
     my_key bigint;
     until timestamptz;
 BEGIN
+    PERFORM vqueue._tenant('operator');
     SELECT * INTO me FROM vqueue.user_sessions s WHERE s.id = session;
     SELECT q.lane_weights IS NOT NULL INTO weighted FROM vqueue.queues q WHERE q.id = me.queue_id;
     SELECT d.entrants INTO drawn FROM vqueue.draw_results d WHERE d.queue_id = me.queue_id AND d.drawn_at IS NOT NULL;
@@ -1549,24 +1575,24 @@ CREATE FUNCTION vqueue._counters(OUT queue_id uuid, OUT waiting bigint, OUT serv
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'vqueue_counters';
 COMMENT ON FUNCTION vqueue._counters() IS 'internal: figures of every queue from memory, on a standby from the tables';
 
-CREATE VIEW vqueue.overview AS
+CREATE VIEW vqueue.overview WITH (security_barrier) AS
     SELECT q.name AS queue, q.id, q.state, c.waiting, c.serving, q.max_concurrent_users, q.release_rate_per_minute,
            c.released_last_minute, c.released, c.head, c.last_ticket, c.estimated_wait,
            c.estimated_wait_p90, c.estimate_error, c.failures, c.last_error
       FROM vqueue.queues q
       LEFT JOIN vqueue._counters() c ON c.queue_id = q.id
-     WHERE q.tenant_id = vqueue._tenant()
+     WHERE q.tenant_id = vqueue._tenant('monitor')
      ORDER BY q.name;
 COMMENT ON VIEW vqueue.overview IS
     'one line a queue of the current tenant: head is the ticket next in line, released counts since the server''s start, '
     'estimated_wait is a newcomer''s of normal priority, by even chances, and estimated_wait_p90 what nine in ten wait at most; '
     'estimate_error is the median of |estimated - actual| / actual of recent waits of 5 s or more, null while unknown; failures and last_error tell of a queue whose release step fails';
 
-CREATE VIEW vqueue.sessions AS
+CREATE VIEW vqueue.sessions WITH (security_barrier) AS
     SELECT q.name AS queue, s.*, vqueue._position(s.queue_id, s.ticket) AS position
       FROM vqueue.user_sessions s
       JOIN vqueue.queues q ON q.id = s.queue_id
-     WHERE q.tenant_id = vqueue._tenant();
+     WHERE q.tenant_id = vqueue._tenant('operator');
 COMMENT ON VIEW vqueue.sessions IS 'user_sessions of the current tenant with the queue''s name and the live position';
 
 CREATE FUNCTION vqueue.channel(queue text = NULL) RETURNS text
@@ -2081,16 +2107,16 @@ COMMENT ON FUNCTION vqueue.preflight() IS
 
 /* ---------------------------------------------------------------- metrics */
 
-CREATE VIEW vqueue._watched AS
+CREATE VIEW vqueue._watched WITH (security_barrier) AS
     SELECT q.id, jsonb_build_object('tenant', t.name, 'queue', q.name) AS labels,
            q.max_concurrent_users AS cap, q.release_rate_per_minute AS rate
       FROM vqueue.queues q
       JOIN vqueue.tenants t ON t.id = q.tenant_id
-     WHERE CASE WHEN pg_has_role('pg_monitor', 'USAGE') THEN true ELSE q.tenant_id = vqueue._tenant() END;
+     WHERE CASE WHEN pg_has_role('pg_monitor', 'USAGE') THEN true ELSE q.tenant_id = vqueue._tenant('monitor') END;
 COMMENT ON VIEW vqueue._watched IS
     'internal: queues with what metrics calls them: those of the current tenant, or for members of pg_monitor of all tenants';
 
-CREATE VIEW vqueue.metrics AS
+CREATE VIEW vqueue.metrics WITH (security_barrier) AS
     SELECT m.name, m.type, m.help, q.labels, m.value
       FROM vqueue._watched q
       JOIN vqueue._counters() c ON c.queue_id = q.id
@@ -2252,7 +2278,7 @@ AS $$
 DECLARE
     source regclass := (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                          WHERE n.nspname = schema AND c.relname = "table" AND c.relkind IN ('r', 'p', 'v', 'm', 'f'));
-    expressions text[] := '{}';
+    expressions text[] := ARRAY[]::text[];
     expression text;
     rows bigint;
     complete bool := true;
@@ -2514,7 +2540,6 @@ AS $$
 DECLARE
     name text;
     has_tenants bool;
-    found_any bool;
 BEGIN
     IF schema IS NULL OR dry_run IS NULL THEN
         PERFORM vqueue._refuse(format('%s must not be null', CASE WHEN schema IS NULL THEN 'schema' ELSE 'dry_run' END),
@@ -2698,7 +2723,7 @@ BEGIN
         PERFORM vqueue._refuse(format('queue state "%s" is not known', state), 'A job puts a queue into one of its states.',
             'Use open, paused, draining or closed.');
     END IF;
-    wanted := vqueue._queue(queue);
+    wanted := vqueue._queue(queue, 'operator');
     RETURN vqueue._schedule(state, wanted, schedule, format('SELECT vqueue._scheduled_state(%L, %L)', wanted, state));
 END
 $$;
@@ -2713,8 +2738,8 @@ CREATE FUNCTION vqueue.schedule_purge(schedule text, older_than interval, queue 
 AS $$
 #variable_conflict use_variable
 DECLARE
-    tenant uuid := vqueue._tenant();
-    wanted uuid := CASE WHEN queue IS NOT NULL THEN vqueue._queue(queue) END;
+    tenant uuid := vqueue._tenant('operator');
+    wanted uuid := CASE WHEN queue IS NOT NULL THEN vqueue._queue(queue, 'operator') END;
 BEGIN
     IF schedule IS NULL OR older_than IS NULL THEN
         PERFORM vqueue._refuse(format('%s must not be null', CASE WHEN schedule IS NULL THEN 'schedule' ELSE 'older_than' END),
@@ -2768,7 +2793,7 @@ $$;
 COMMENT ON FUNCTION vqueue._schedules() IS
     'internal: jobs that schedule_state and schedule_purge made, as far as pg_cron shows them to the caller; none without pg_cron';
 
-CREATE VIEW vqueue.schedules AS
+CREATE VIEW vqueue.schedules WITH (security_barrier) AS
     SELECT s.queue, s.kind, s.schedule, s.job, s.active, s.last_run, s.last_status, s.last_message, s.command
       FROM vqueue._schedules() s;
 COMMENT ON VIEW vqueue.schedules IS
@@ -2833,6 +2858,7 @@ AS $$
 DECLARE
     t vqueue.tenants;
 BEGIN
+    PERFORM vqueue._must_own('vqueue.alter_tenant()');
     IF tenant IS NULL THEN
         PERFORM vqueue._refuse('tenant must not be null', 'There is nothing that a null could stand for here.',
             'Give the name of a tenant.', 'null_value_not_allowed');
@@ -2867,17 +2893,17 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION vqueue.alter_tenant(text, int, int, text, text) IS
-    'changes quotas, name or domain of a tenant, for whoever may update vqueue.tenants; null leaves one as it is. max_queues in queues '
+    'changes quotas, name or domain of a tenant, for the owner; null leaves one as it is. max_queues in queues '
     '(0 to 1000000), max_waiting_sessions in sessions of all its queues together (0 to 1000000000), -1 for any number. A quota below what there is '
     'takes nothing away: nothing is added until there is less. Errors: 42704 unknown tenant; 42710 name taken; 22023 out of range; 22004 a null';
 
-CREATE VIEW vqueue.usage AS
+CREATE VIEW vqueue.usage WITH (security_barrier) AS
     SELECT t.name AS tenant, t.id, count(q.id) AS queues, t.max_queues, coalesce(sum(c.waiting), 0)::bigint AS waiting,
            t.max_waiting_sessions
       FROM vqueue.tenants t
       LEFT JOIN vqueue.queues q ON q.tenant_id = t.id
       LEFT JOIN vqueue._counters() c ON c.queue_id = q.id
-     WHERE CASE WHEN pg_has_role('pg_monitor', 'USAGE') THEN true ELSE t.id = vqueue._tenant() END
+     WHERE CASE WHEN pg_has_role('pg_monitor', 'USAGE') THEN true ELSE t.id = vqueue._tenant('monitor') END
      GROUP BY t.id
      ORDER BY t.name;
 COMMENT ON VIEW vqueue.usage IS
@@ -2955,19 +2981,20 @@ CREATE TRIGGER audit_truncate BEFORE TRUNCATE ON vqueue.audit_log
 ALTER TABLE vqueue.audit_log ENABLE ALWAYS TRIGGER audit_before;
 ALTER TABLE vqueue.audit_log ENABLE ALWAYS TRIGGER audit_truncate;
 
-CREATE FUNCTION vqueue._audit_name("table" text, op text, old jsonb, new jsonb) RETURNS text
+CREATE FUNCTION vqueue._audit_name(relation text, op text, old jsonb, new jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE
         WHEN op = 'TRUNCATE' THEN 'truncate'
-        WHEN "table" = 'queues' AND op = 'UPDATE' AND old -> 'state' <> new -> 'state'
+        WHEN relation = 'queues' AND op = 'UPDATE' AND old -> 'state' <> new -> 'state'
         THEN CASE new ->> 'state' WHEN 'paused' THEN 'pause' WHEN 'draining' THEN 'drain' WHEN 'closed' THEN 'close' ELSE 'open' END
-        WHEN "table" = 'draws' AND op = 'INSERT' THEN 'prepare_draw'
-        WHEN "table" = 'draws' AND op = 'UPDATE' AND old -> 'drawn_at' <> new -> 'drawn_at' THEN 'hold_draw'
-        WHEN "table" = 'draws' AND op = 'UPDATE' AND old -> 'beacon' <> new -> 'beacon' THEN 'set_draw_beacon'
-        WHEN "table" = 'pass_keys' AND op = 'INSERT' THEN 'rotate_key'
+        WHEN relation = 'draws' AND op = 'INSERT' THEN 'prepare_draw'
+        WHEN relation = 'draws' AND op = 'UPDATE' AND old -> 'drawn_at' <> new -> 'drawn_at' THEN 'hold_draw'
+        WHEN relation = 'draws' AND op = 'UPDATE' AND old -> 'beacon' <> new -> 'beacon' THEN 'set_draw_beacon'
+        WHEN relation = 'pass_keys' AND op = 'INSERT' THEN 'rotate_key'
+        WHEN relation = 'access' THEN CASE op WHEN 'DELETE' THEN 'revoke_access' ELSE 'grant_access' END
         ELSE CASE op WHEN 'INSERT' THEN 'create' WHEN 'UPDATE' THEN 'alter' ELSE 'drop' END || '_'
-             || CASE "table" WHEN 'pass_keys' THEN 'key' ELSE rtrim("table", 's') END
+             || CASE relation WHEN 'pass_keys' THEN 'key' ELSE rtrim(relation, 's') END
     END
 $$;
 COMMENT ON FUNCTION vqueue._audit_name(text, text, jsonb, jsonb) IS 'internal: what a change of a row is called in the audit log';
@@ -2978,7 +3005,7 @@ CREATE FUNCTION vqueue._audit_visible(this jsonb) RETURNS jsonb
     AS $$ SELECT this - '{secret,value,seed,tickets,version,updated_at,is_active}'::text[] $$;
 COMMENT ON FUNCTION vqueue._audit_visible(jsonb) IS 'internal: a row without what is not to be in the audit log';
 
-CREATE FUNCTION vqueue._audit_change("table" text, op text, old jsonb, new jsonb, actor text, role text) RETURNS void
+CREATE FUNCTION vqueue._audit_change(relation text, op text, old jsonb, new jsonb, actor text, role text) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
@@ -2992,26 +3019,27 @@ BEGIN
     IF op = 'UPDATE' THEN
         SELECT jsonb_object_agg(c.key, c.value), jsonb_object_agg(c.key, now_is -> c.key) INTO was, now_is
           FROM jsonb_each(was) AS c WHERE now_is -> c.key <> c.value;
-        IF was IS NULL AND "table" NOT IN ('pass_keys', 'secrets') THEN
+        IF was IS NULL AND relation NOT IN ('pass_keys', 'secrets') THEN
             RETURN;
         END IF;
     END IF;
     SELECT * INTO q FROM vqueue.queues t
-     WHERE t.id = (this ->> CASE "table" WHEN 'queues' THEN 'id' ELSE 'queue_id' END)::uuid;
-    IF "table" = 'draws' AND q.id IS NULL THEN
+     WHERE t.id = (this ->> CASE relation WHEN 'queues' THEN 'id' ELSE 'queue_id' END)::uuid;
+    IF relation = 'draws' AND q.id IS NULL THEN
         RETURN;    /* it goes with its queue */
     END IF;
-    IF "table" = 'queues' THEN
-        q.id := this ->> 'id';
+    IF relation = 'queues' THEN
+        q.id := (this ->> 'id')::uuid;
         q.name := this ->> 'name';
     END IF;
-    whose := CASE WHEN "table" = 'tenants' THEN ARRAY[(this ->> 'id')::uuid]
+    whose := CASE WHEN relation = 'tenants' THEN ARRAY[(this ->> 'id')::uuid]
                   WHEN this ? 'tenant_id' THEN ARRAY[(old ->> 'tenant_id')::uuid, (new ->> 'tenant_id')::uuid]
                   ELSE ARRAY[q.tenant_id] END;
     INSERT INTO vqueue.audit_log (tenant_id, queue_id, queue, actor, role, action, object, before, after)
-    SELECT DISTINCT t.id, q.id, q.name, actor, role, vqueue._audit_name("table", op, old, new),
-           CASE WHEN op = 'TRUNCATE' THEN "table" WHEN "table" IN ('tenants', 'secrets') THEN this ->> 'name'
-                WHEN "table" NOT IN ('queues', 'draws') THEN this ->> 'id' END, was, now_is
+    SELECT DISTINCT t.id, q.id, q.name, actor, role, vqueue._audit_name(relation, op, old, new),
+           CASE WHEN op = 'TRUNCATE' THEN relation WHEN relation IN ('tenants', 'secrets') THEN this ->> 'name'
+                WHEN relation = 'access' THEN this ->> 'role'
+                WHEN relation NOT IN ('queues', 'draws') THEN this ->> 'id' END, was, now_is
       FROM unnest(whose) AS t (id)
      WHERE t.id IS NOT NULL OR coalesce(whose[1], whose[2]) IS NULL;
 END
@@ -3045,9 +3073,368 @@ ALTER TABLE vqueue.draws ENABLE ALWAYS TRIGGER draw_audit;
 ALTER TABLE vqueue.pass_keys ENABLE ALWAYS TRIGGER pass_key_audit;
 ALTER TABLE vqueue.secrets ENABLE ALWAYS TRIGGER secret_audit;
 
-CREATE VIEW vqueue.audit AS
-    SELECT a.* FROM vqueue.audit_log a WHERE a.tenant_id = vqueue._tenant();
+CREATE VIEW vqueue.audit WITH (security_barrier) AS
+    SELECT a.* FROM vqueue.audit_log a WHERE a.tenant_id = vqueue._tenant('admin');
 COMMENT ON VIEW vqueue.audit IS 'audit_log of the current tenant';
+
+/* ------------------------------------------------------ tenants and access */
+
+/*
+ * Who has a level in which tenant.  The role is kept as such, so that it may be
+ * renamed, and dumped by its name; one that was dropped is left out of a dump, as
+ * its number may be another's elsewhere.
+ */
+CREATE TABLE vqueue.access (
+    role        regrole NOT NULL,
+    tenant_id   uuid NOT NULL REFERENCES vqueue.tenants ON DELETE CASCADE,
+    level       text NOT NULL
+                CONSTRAINT access_level_check CHECK (level IN ('app', 'monitor', 'operator', 'admin')),
+    granted_at  timestamptz NOT NULL DEFAULT now(),
+    granted_by  text,
+    PRIMARY KEY (tenant_id, role)
+);
+COMMENT ON TABLE vqueue.access IS
+    'which roles have access to which tenants, as vqueue.grant_access() wrote it; members of a role have what it has';
+COMMENT ON COLUMN vqueue.access.level IS
+    'app (join, poll, claim, leave, complete), monitor (read figures), operator (both, and queues, release, remove), admin (all that, grant access and rotate keys)';
+COMMENT ON COLUMN vqueue.access.granted_by IS 'the role that gave it, by the name that it had then';
+SELECT pg_catalog.pg_extension_config_dump('vqueue.access', 'WHERE role IN (SELECT r.oid FROM pg_catalog.pg_roles AS r)');
+
+CREATE FUNCTION vqueue._merge_access() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE WHEN NOT EXISTS (SELECT FROM vqueue.access AS a WHERE a.tenant_id = NEW.tenant_id AND a.role = NEW.role) THEN NEW END;
+END
+$$;
+COMMENT ON FUNCTION vqueue._merge_access() IS 'internal: a restored row that is there already is left alone';
+CREATE TRIGGER access_before BEFORE INSERT ON vqueue.access
+    FOR EACH ROW EXECUTE FUNCTION vqueue._merge_access();
+CREATE TRIGGER access_after AFTER INSERT OR UPDATE OR DELETE ON vqueue.access
+    FOR EACH STATEMENT EXECUTE FUNCTION vqueue._table_changed();
+CREATE TRIGGER access_truncate AFTER TRUNCATE ON vqueue.access
+    FOR EACH STATEMENT EXECUTE FUNCTION vqueue._table_changed();
+ALTER TABLE vqueue.access ENABLE ALWAYS TRIGGER access_before;
+ALTER TABLE vqueue.access ENABLE ALWAYS TRIGGER access_after;
+ALTER TABLE vqueue.access ENABLE ALWAYS TRIGGER access_truncate;
+CREATE TRIGGER access_audit AFTER INSERT OR UPDATE OR DELETE ON vqueue.access
+    FOR EACH ROW EXECUTE FUNCTION vqueue._audit_changed();
+ALTER TABLE vqueue.access ENABLE ALWAYS TRIGGER access_audit;
+
+CREATE FUNCTION vqueue._may(tenant_id uuid, level text) RETURNS bool
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_may';
+COMMENT ON FUNCTION vqueue._may(uuid, text) IS
+    'internal: whether the caller has a level (app, monitor, operator, admin, any of them, or owner) in a tenant; for policies';
+CREATE FUNCTION vqueue._may_queue(queue_id uuid, level text) RETURNS bool
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_may_queue';
+COMMENT ON FUNCTION vqueue._may_queue(uuid, text) IS 'internal: the same for the tenant of a queue; false of an unknown one';
+
+CREATE FUNCTION vqueue._must_own(function text) RETURNS void
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'vqueue_must_own';
+COMMENT ON FUNCTION vqueue._must_own(text) IS 'internal: refuses a caller who has not the rights of the extension''s owner. Errors: 42501';
+
+/* Owner and superusers are not bound by these, and so neither is a dump, nor what C writes, which is done as the owner. */
+ALTER TABLE vqueue.tenants ENABLE ROW LEVEL SECURITY;
+ALTER TABLE vqueue.access ENABLE ROW LEVEL SECURITY;
+ALTER TABLE vqueue.queues ENABLE ROW LEVEL SECURITY;
+ALTER TABLE vqueue.ticket_ceilings ENABLE ROW LEVEL SECURITY;
+ALTER TABLE vqueue.user_sessions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE vqueue.events ENABLE ROW LEVEL SECURITY;
+ALTER TABLE vqueue.event_log ENABLE ROW LEVEL SECURITY;
+ALTER TABLE vqueue.event_marks ENABLE ROW LEVEL SECURITY;
+ALTER TABLE vqueue.queue_stats ENABLE ROW LEVEL SECURITY;
+ALTER TABLE vqueue.secrets ENABLE ROW LEVEL SECURITY;
+ALTER TABLE vqueue.draws ENABLE ROW LEVEL SECURITY;
+ALTER TABLE vqueue.pass_keys ENABLE ROW LEVEL SECURITY;
+ALTER TABLE vqueue.client_joins ENABLE ROW LEVEL SECURITY;
+ALTER TABLE vqueue.audit_log ENABLE ROW LEVEL SECURITY;
+
+/* Where there is no policy, nobody else sees a row.  A dump has these too: see ddl.c for how they are restored. */
+CREATE POLICY vqueue_read ON vqueue.tenants FOR SELECT USING (vqueue._may(id, 'any'));
+CREATE POLICY vqueue_read ON vqueue.access FOR SELECT USING (vqueue._may(tenant_id, 'admin'));
+CREATE POLICY vqueue_read ON vqueue.queues FOR SELECT USING (vqueue._may(tenant_id, 'any'));
+CREATE POLICY vqueue_write ON vqueue.queues USING (vqueue._may(tenant_id, 'operator'));
+CREATE POLICY vqueue_write ON vqueue.user_sessions USING (vqueue._may_queue(queue_id, 'operator'));
+CREATE POLICY vqueue_read ON vqueue.events FOR SELECT USING (vqueue._may_queue(queue_id, 'app'));
+CREATE POLICY vqueue_read ON vqueue.event_marks FOR SELECT USING (vqueue._may_queue(queue_id, 'app'));
+CREATE POLICY vqueue_read ON vqueue.event_log FOR SELECT USING (true);
+CREATE POLICY vqueue_read ON vqueue.queue_stats FOR SELECT USING (vqueue._may_queue(queue_id, 'monitor'));
+CREATE POLICY vqueue_read ON vqueue.secrets FOR SELECT TO pg_monitor USING (true);
+CREATE POLICY vqueue_read ON vqueue.audit_log FOR SELECT USING (vqueue._may(tenant_id, 'admin'));
+CREATE POLICY vqueue_write ON vqueue.draws USING (vqueue._may_queue(queue_id, 'operator'));
+
+/*
+ * The one list of what each level may do.  Functions of no level are the owner's
+ * alone; those of "server" are pg_monitor's, besides what that reads of queues.
+ */
+CREATE FUNCTION vqueue._rights(OUT level text, OUT kind text, OUT name text, OUT privilege text) RETURNS SETOF record
+    LANGUAGE sql IMMUTABLE ROWS 150 SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT r.level, 'function', f, 'EXECUTE'
+      FROM (VALUES
+          ('any', '_tenant _queue _refuse _may _may_queue channel user_id jwks is_healthy board position position_from_board'),
+          ('app', 'join join_many poll status heartbeat positions leave complete claim extend pass verify_pass board_number '
+                  'events_since event_cursor'),
+          ('monitor', 'memory _counters _figures _wait_bounds _worker _sample _replay_delay'),
+          ('operator', 'create_queue alter_queue drop_queue open pause resume drain close release remove readmit set_priority purge forget_user '
+                       'prepare_draw set_draw_beacon draw_entrants verify_draw explain_position schedule_state schedule_purge unschedule '
+                       '_uuidv7 _check_queue _check_texts _check_number _check_timeout _check_age _check_schedule _moment _weights '
+                       '_audit _admit_queue _set_state _lock_queue _delete_queue _delete_ended _position _untold _order_key _draw _draw_key _draw_place _draw_places _draw_tickets '
+                       '_has_cron _refuse_cron _schedule _schedules _scheduled_state _scheduled_purge _unschedule_queue'),
+          ('admin', 'grant_access revoke_access rotate_key'),
+          ('server', 'health preflight _server_health _finding _setting _hba_lines _library_version'),
+          ('owner', 'create_tenant alter_tenant drop_tenant renew_access check rebuild import_sessions _count_now _extension_created '
+                    '_disarm_foreign_key _must_own _rights _levels_of _grant_rights _grant_access _revoke_access _revoke_rights '
+                    '_import_column _import_detail _import_report _import_copy _import_name _import_time _import_tenants _import_queues '
+                    '_import_user_sessions _import_notes _import_clamp _import_write '
+                    '_session_before _session_after _queue_before _queue_after _ceiling_after _table_changed '
+                    '_merge_ceiling _merge_secret _merge_mark _merge_pass_key _merge_access _audit_guard _audit_name _audit_visible _audit_change _audit_changed _draw_before _draw_changed')
+      ) AS r (level, names), unnest(string_to_array(r.names, ' ')) AS f
+    UNION ALL
+    SELECT * FROM (VALUES
+        ('any', 'schema', 'vqueue', 'USAGE'),
+        ('any', 'table', 'tenants', 'SELECT'),
+        ('any', 'table', 'queues', 'SELECT'),
+        ('app', 'table', 'events', 'SELECT'),
+        ('app', 'table', 'event_marks', 'SELECT'),
+        ('app', 'table', 'event_log', 'SELECT'),
+        ('monitor', 'table', 'queue_stats', 'SELECT'),
+        ('monitor', 'table', 'overview', 'SELECT'),
+        ('monitor', 'table', 'stats', 'SELECT'),
+        ('monitor', 'table', 'metrics', 'SELECT'),
+        ('monitor', 'table', 'usage', 'SELECT'),
+        ('operator', 'table', 'sessions', 'SELECT'),
+        ('operator', 'table', 'schedules', 'SELECT'),
+        ('operator', 'table', 'draw_results', 'SELECT'),
+        ('operator', 'table', 'user_sessions', 'SELECT'),
+        ('operator', 'table', 'user_sessions', 'UPDATE (status, priority, user_name, user_email, reason)'),
+        ('operator', 'table', 'queues',
+         'INSERT (tenant_id, name, description, max_concurrent_users, release_rate_per_minute, burst, max_waiting, method, lane_weights, '
+         'waiting_timeout, serving_timeout, claim_timeout, prequeue_at, opens_at, closes_at, state, session_retention, pass_lifetime, client_limit, client_window)'),
+        ('operator', 'table', 'queues',
+         'UPDATE (name, description, max_concurrent_users, release_rate_per_minute, burst, max_waiting, method, lane_weights, '
+         'waiting_timeout, serving_timeout, claim_timeout, prequeue_at, opens_at, closes_at, state, session_retention, pass_lifetime, client_limit, client_window)'),
+        ('operator', 'table', 'draws',
+         'SELECT (queue_id, commitment, beacon, prepared_at, drawn_at, entrants, entrants_hash, key_hash, first_ticket, last_ticket)'),
+        ('operator', 'table', 'draws', 'INSERT (queue_id)'),
+        ('operator', 'table', 'draws', 'UPDATE (beacon)'),
+        ('admin', 'table', 'access', 'SELECT'),
+        ('admin', 'table', 'audit', 'SELECT')
+    ) AS t
+$$;
+COMMENT ON FUNCTION vqueue._rights() IS
+    'internal: what each level may do, beyond the levels that it has as well: functions by name, tables and views with privileges';
+
+CREATE FUNCTION vqueue._levels_of(level text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE level WHEN 'app' THEN '{any,app}'::text[] WHEN 'monitor' THEN '{any,monitor}'
+                      WHEN 'operator' THEN '{any,app,monitor,operator}' WHEN 'admin' THEN '{any,app,monitor,operator,admin}' END
+$$;
+COMMENT ON FUNCTION vqueue._levels_of(text) IS 'internal: the levels that who has this one has';
+
+/* Rights that no statement names twice are given, or taken, in one statement a kind and privilege. */
+CREATE FUNCTION vqueue._grant_rights(role regrole, levels text[], giving bool) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    grantee text := (SELECT quote_ident(a.rolname) FROM pg_roles a WHERE a.oid = role);
+    one record;
+BEGIN
+    IF grantee IS NULL THEN
+        RETURN;
+    END IF;
+    FOR one IN
+        SELECT r.kind, r.privilege, string_agg(o.object, ', ') AS objects
+          FROM vqueue._rights() r,
+               LATERAL (SELECT p.oid::regprocedure::text FROM pg_proc p
+                         WHERE r.kind = 'function' AND p.pronamespace = 'vqueue'::regnamespace AND p.proname = r.name
+                        UNION ALL
+                        SELECT CASE r.kind WHEN 'table' THEN 'vqueue.' ELSE '' END || quote_ident(r.name) WHERE r.kind <> 'function') AS o (object)
+         WHERE r.level = ANY (levels)
+         GROUP BY r.kind, r.privilege
+    LOOP
+        EXECUTE format(CASE WHEN giving THEN 'GRANT %s ON %s %s TO %s' ELSE 'REVOKE %s ON %s %s FROM %s' END,
+                       one.privilege, one.kind, one.objects, grantee);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION vqueue._grant_rights(regrole, text[], bool) IS
+    'internal: gives a role the rights of these levels on the extension''s objects, or takes them; nothing where the role was dropped';
+
+CREATE FUNCTION vqueue._revoke_rights(role regrole, levels text[]) RETURNS void
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT vqueue._grant_rights(role, ARRAY(SELECT unnest(levels) EXCEPT
+                                            SELECT unnest(vqueue._levels_of(a.level)) FROM vqueue.access a WHERE a.role = $1), false)
+$$;
+COMMENT ON FUNCTION vqueue._revoke_rights(regrole, text[]) IS
+    'internal: takes the rights of these levels from a role, but for those of levels that it has in some tenant';
+
+CREATE FUNCTION vqueue._grant_access(role text, tenant uuid, level text, grantor oid) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    grantee regrole := (SELECT r.oid FROM pg_roles r WHERE r.rolname = role);
+    before text;
+BEGIN
+    IF vqueue._levels_of(level) IS NULL THEN
+        PERFORM vqueue._refuse(format('level "%s" is not known', level), 'A level says what a role may do in a tenant.',
+            'Use app, monitor, operator or admin.');
+    END IF;
+    IF grantee IS NULL THEN
+        PERFORM vqueue._refuse(format('role "%s" does not exist', role), 'Access is given to roles of this server, never to PUBLIC.',
+            'Create the role first, and give its name as it is, without quotes.', 'undefined_object');
+    END IF;
+    /* One after the other: of two that grant on one object at once, one would fail. */
+    LOCK TABLE vqueue.access IN SHARE ROW EXCLUSIVE MODE;
+    SELECT a.level INTO before FROM vqueue.access a WHERE a.tenant_id = tenant AND a.role = grantee;
+    IF FOUND THEN
+        UPDATE vqueue.access a SET level = level, granted_at = now(), granted_by = (SELECT r.rolname FROM pg_roles r WHERE r.oid = grantor)
+         WHERE a.tenant_id = tenant AND a.role = grantee AND a.level <> level;
+        PERFORM vqueue._revoke_rights(grantee, vqueue._levels_of(before));
+    ELSE
+        INSERT INTO vqueue.access (role, tenant_id, level, granted_by)
+        VALUES (grantee, tenant, level, (SELECT r.rolname FROM pg_roles r WHERE r.oid = grantor));
+    END IF;
+    PERFORM vqueue._grant_rights(grantee, vqueue._levels_of(level), true);
+END
+$$;
+COMMENT ON FUNCTION vqueue._grant_access(text, uuid, text, oid) IS 'internal: what grant_access does as the owner';
+
+CREATE FUNCTION vqueue._revoke_access(role text, tenant uuid) RETURNS bool
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    grantee regrole := (SELECT r.oid FROM pg_roles r WHERE r.rolname = role);
+    before text;
+BEGIN
+    LOCK TABLE vqueue.access IN SHARE ROW EXCLUSIVE MODE;
+    DELETE FROM vqueue.access a WHERE a.tenant_id = tenant AND a.role = grantee RETURNING a.level INTO before;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM vqueue._revoke_rights(grantee, vqueue._levels_of(before));
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION vqueue._revoke_access(text, uuid) IS 'internal: what revoke_access does as the owner';
+
+CREATE FUNCTION vqueue.grant_access(role text, tenant text, level text) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_grant_access';
+COMMENT ON FUNCTION vqueue.grant_access(text, text, text) IS
+    'gives a role of the server, by its name as it is, a level in a tenant, in place of the one that it has there: app (join, poll, claim, '
+    'leave, complete), monitor (read figures), operator (both, and queues, release, remove) or admin (all, grant access, rotate keys); '
+    'with the rights on functions and tables that this takes. For admins of the tenant and the owner. '
+    'Errors: 42704 unknown role or tenant; 42501 not an admin there; 22023 unknown level; 22004 a null';
+
+CREATE FUNCTION vqueue.revoke_access(role text, tenant text) RETURNS bool
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_revoke_access';
+COMMENT ON FUNCTION vqueue.revoke_access(text, text) IS
+    'takes a role''s access to a tenant away, with those rights that it has no use for in another one; false if it had none. '
+    'For admins of the tenant and the owner. Errors: 42704 unknown tenant; 42501 not an admin there; 22004 a null';
+
+CREATE FUNCTION vqueue.renew_access() RETURNS int
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    one record;
+    renewed int := 0;
+BEGIN
+    PERFORM vqueue._must_own('vqueue.renew_access()');
+    LOCK TABLE vqueue.access IN SHARE ROW EXCLUSIVE MODE;
+    DELETE FROM vqueue.access a WHERE NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.role);
+    FOR one IN SELECT a.role, array_agg(DISTINCT l) AS levels FROM vqueue.access a, unnest(vqueue._levels_of(a.level)) l GROUP BY a.role
+    LOOP
+        PERFORM vqueue._grant_rights(one.role, one.levels, true);
+        renewed := renewed + 1;
+    END LOOP;
+    RETURN renewed;
+END
+$$;
+COMMENT ON FUNCTION vqueue.renew_access() IS
+    'gives all roles that have access the rights that their levels take, as after an update of the extension, which brings new functions; '
+    'forgets roles that were dropped; returns how many there are. Again does no harm. For the owner. Errors: 42501 others';
+
+CREATE FUNCTION vqueue.create_tenant(name text, domain text = NULL) RETURNS uuid
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    new_id uuid;
+BEGIN
+    PERFORM vqueue._must_own('vqueue.create_tenant()');
+    IF name IS NULL THEN
+        PERFORM vqueue._refuse('name must not be null', 'A tenant is known by its name, which vqueue.tenant has.',
+            'Give it a name of 1 to 200 bytes.', 'null_value_not_allowed');
+    END IF;
+    IF octet_length(name) NOT BETWEEN 1 AND 200
+       OR name ~ (CASE WHEN getdatabaseencoding() ~ '^(WIN|KOI|SQL)' THEN '[\x01-\x1f\x7f]' ELSE '[[:cntrl:]]' END) THEN
+        PERFORM vqueue._refuse('name of a tenant is not fit',
+            format('It has %s bytes; a name has 1 to 200, and no control characters.', octet_length(name)), 'Choose another name.');
+    END IF;
+    IF octet_length(domain) > 253 THEN
+        PERFORM vqueue._refuse('domain is too long', format('It has %s bytes, the limit is 253.', octet_length(domain)), 'Shorten it.');
+    END IF;
+    INSERT INTO vqueue.tenants AS t (name, domain) VALUES (name, domain)
+        ON CONFLICT ON CONSTRAINT tenants_name_key DO NOTHING RETURNING t.id INTO new_id;
+    IF new_id IS NULL THEN
+        PERFORM vqueue._refuse(format('tenant "%s" already exists', name), 'Names of tenants are unique.', 'Choose another name.',
+                               'duplicate_object');
+    END IF;
+    RETURN new_id;
+END
+$$;
+COMMENT ON FUNCTION vqueue.create_tenant(text, text) IS
+    'makes a tenant and returns its id; nobody but the owner has access to it until vqueue.grant_access() gives it. For the owner. '
+    'Errors: 42710 name taken; 22023 unfit name or over-long domain; 22004 null; 42501 others';
+
+CREATE FUNCTION vqueue.drop_tenant(name text, force bool = false) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    tenant uuid;
+    queues bigint;
+    one record;
+BEGIN
+    PERFORM vqueue._must_own('vqueue.drop_tenant()');
+    IF name IS NULL THEN
+        PERFORM vqueue._refuse('name must not be null', 'There is nothing that a null could stand for here.',
+            'Give the name of the tenant.', 'null_value_not_allowed');
+    END IF;
+    SELECT t.id INTO tenant FROM vqueue.tenants t WHERE t.name = name FOR UPDATE;
+    IF tenant IS NULL THEN
+        PERFORM vqueue._refuse(format('tenant "%s" does not exist', name), 'There is no such row in vqueue.tenants.',
+            'See vqueue.tenants for those there are.', 'undefined_object');
+    END IF;
+    IF tenant = '00000000-0000-7000-8000-000000000001' THEN
+        PERFORM vqueue._refuse(format('tenant "%s" cannot be dropped', name), 'It is the one that queues belong to by default.',
+            'Rename it, or take away the access that roles have to it.', 'object_not_in_prerequisite_state');
+    END IF;
+    /* As revoke_access, so that neither waits for the other with a lock that the other wants. */
+    LOCK TABLE vqueue.access IN SHARE ROW EXCLUSIVE MODE;
+    SELECT count(*) INTO queues FROM vqueue.queues q WHERE q.tenant_id = tenant;
+    IF queues > 0 AND force IS NOT TRUE THEN
+        PERFORM vqueue._refuse(format('tenant "%s" is in use', name), format('It has %s queues.', queues),
+            'Drop them first, or call vqueue.drop_tenant(name, force => true), which drops them with all their sessions.', 'object_in_use');
+    END IF;
+    FOR one IN SELECT q.id FROM vqueue.queues q WHERE q.tenant_id = tenant ORDER BY q.id LOOP
+        PERFORM vqueue._lock_queue(one.id);
+    END LOOP;
+    DELETE FROM vqueue.queues q WHERE q.tenant_id = tenant;
+    FOR one IN DELETE FROM vqueue.access a WHERE a.tenant_id = tenant RETURNING a.role, a.level LOOP
+        PERFORM vqueue._revoke_rights(one.role, vqueue._levels_of(one.level));
+    END LOOP;
+    DELETE FROM vqueue.tenants t WHERE t.id = tenant;
+END
+$$;
+COMMENT ON FUNCTION vqueue.drop_tenant(text, bool) IS
+    'drops a tenant with the access to it; refuses while it has queues, unless forced, when they go with all their sessions. '
+    'Waits for joins in flight. For the owner. Errors: 55006 it has queues; 55000 it is the default one; 42704 unknown tenant; 22004 null; 42501 others';
 
 /* Memory begins empty; the launcher starts a worker here once this transaction has committed. */
 CREATE FUNCTION vqueue._extension_created() RETURNS void
@@ -3067,4 +3454,4 @@ GRANT SELECT ON vqueue.metrics, vqueue._watched, vqueue.overview, vqueue.usage T
 GRANT SELECT (name, made_at) ON vqueue.secrets TO pg_monitor;
 GRANT EXECUTE ON FUNCTION vqueue.health, vqueue.is_healthy, vqueue.preflight, vqueue.memory, vqueue._worker, vqueue._counters,
     vqueue._figures, vqueue._wait_bounds, vqueue._sample, vqueue._library_version, vqueue._replay_delay, vqueue._finding,
-    vqueue._server_health, vqueue._setting, vqueue._hba_lines, vqueue._tenant TO pg_monitor;
+    vqueue._server_health, vqueue._setting, vqueue._hba_lines, vqueue._tenant, vqueue._may, vqueue._may_queue TO pg_monitor;

@@ -99,7 +99,7 @@ vq_audit_step(const char *action, const char *queue, const VqRow *before, const 
 	VqAction	entry = {action};
 	pg_uuid_t	tenant;
 
-	vq_current_tenant(&tenant);
+	vq_current_tenant(VQ_ANY_LEVEL, &tenant);
 	entry.tenant_id = &tenant;
 	entry.queue_id = &after->queue_id;
 	entry.queue = queue;
@@ -136,13 +136,13 @@ vqueue_audit(PG_FUNCTION_ARGS)
 				 errmsg("action \"%s\" is not known", entry.action),
 				 errdetail("Other actions are logged by those who do them."),
 				 errhint("Write what else is to be kept into a table of your own.")));
-	vq_current_tenant(&tenant);
+	vq_current_tenant(VQ_MAY_STEER, &tenant);
 	entry.tenant_id = &tenant;
 	if (!PG_ARGISNULL(1))
 	{
 		id = *PG_GETARG_UUID_P(1);
 		entry.queue_id = &id;
-		if (vq_fetch_queue(&id, &settings))
+		if (vq_fetch_queue(&id, &settings) && memcmp(&settings.tenant_id, &tenant, sizeof(tenant)) == 0)
 			entry.queue = settings.name;
 	}
 	if (!PG_ARGISNULL(2))

@@ -307,12 +307,12 @@ vqueue_board(PG_FUNCTION_ARGS)
 	vq_need_feature(VQ_FEATURE_BOARD);
 	if (RecoveryInProgress())
 	{
-		vq_resolve_queue(PG_GETARG_TEXT_PP(0), &id);
+		vq_resolve_queue(VQ_MAY_SHOW, PG_GETARG_TEXT_PP(0), &id);
 		found = board_from_tables(&id, board);
 	}
 	else
 	{
-		VqQueue    *queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &id);
+		VqQueue    *queue = vq_queue_of(VQ_MAY_SHOW, PG_GETARG_TEXT_PP(0), &id);
 
 		found = board_from_memory(queue, &id, board);
 	}
@@ -365,6 +365,6 @@ vqueue_board_number(PG_FUNCTION_ARGS)
 	VqPlace		place;
 
 	vq_need_feature(VQ_FEATURE_BOARD);
-	vq_get_session(fcinfo, false, &place);
+	vq_get_session(fcinfo, VQ_MAY_LOOK, false, &place);
 	PG_RETURN_INT64(vq_board_number(key_of_place(&place), place.row.ticket));
 }

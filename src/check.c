@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "access/xlog.h"
 #include "audit.h"
 #include "check.h"
@@ -582,6 +583,7 @@ vqueue_check(PG_FUNCTION_ARGS)
 	Expected   *expected;
 	VqDatabase *db;
 
+	vq_must_own("vqueue.check()");
 	InitMaterializedSRF(fcinfo, 0);
 	if (RecoveryInProgress())
 		return (Datum) 0;		/* there is no memory to compare */
@@ -617,6 +619,7 @@ vqueue_rebuild(PG_FUNCTION_ARGS)
 	VqQueue   **queues;
 	VqAction	action = {"rebuild"};
 
+	vq_must_own("vqueue.rebuild()");
 	PreventCommandDuringRecovery("vqueue.rebuild()");
 	if (vq_has_pending())
 		ereport(ERROR,

@@ -258,7 +258,7 @@ vqueue_forget_user(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("vqueue.forget_user()");
 	if (PG_ARGISNULL(0))
 		vq_null_argument("user_id");
-	vq_current_tenant(&tenant);
+	vq_current_tenant(VQ_MAY_STEER, &tenant);
 	values[0] = PG_GETARG_DATUM(0);
 	values[1] = UUIDPGetDatum(&tenant);
 	rows = vq_execute(VQ_FORGET_USERS_CLIENTS, values, NULL, &caller);

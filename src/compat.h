@@ -6,6 +6,8 @@
 #define VQ_COMPAT_H
 
 #include "access/genam.h"
+#include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_proc.h"
 #include "lib/dshash.h"
@@ -43,6 +45,28 @@ vq_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int n_keys)
 #else
 	return index_beginscan(heap, index, snapshot, n_keys, 0);
 #endif
+}
+
+/*
+ * 16 tells of which indexes a new version of a row has to be in.  Update a row;
+ * *moved says whether it is where no index finds it.
+ */
+static inline TM_Result
+vq_tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot, Snapshot snapshot, bool wait, bool *moved)
+{
+	CommandId	cid = GetCurrentCommandId(true);
+	TM_FailureData failure;
+	LockTupleMode mode;
+	TM_Result	result;
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes indexes = TU_None;
+
+	result = table_tuple_update(rel, tid, slot, cid, snapshot, InvalidSnapshot, wait, &failure, &mode, &indexes);
+	*moved = indexes == TU_All;
+#else
+	result = table_tuple_update(rel, tid, slot, cid, snapshot, InvalidSnapshot, wait, &failure, &mode, moved);
+#endif
+	return result;
 }
 
 /* 17 gave dshash a copy function. */

@@ -4,17 +4,22 @@
  *
  * A database cannot be dropped, renamed, moved or copied while anybody is
  * connected to it, so our worker leaves first and is kept out until the
- * command has ended, whichever way.
+ * command has ended, whichever way.  And policies that a dump has, though they
+ * are there, are let pass.
  */
 #include "postgres.h"
 
 #include <signal.h>
 
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
+#include "commands/policy.h"
 #include "due.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -70,6 +75,28 @@ database_to_leave(Node *statement)
 	}
 }
 
+/*
+ * Whether this is to make a policy of ours that is there.  A dump has the policies of
+ * an extension's tables, though CREATE EXTENSION makes them, and one that cannot be
+ * restored without an error is not worth much.
+ */
+static bool
+repeats_policy(Node *statement)
+{
+	CreatePolicyStmt *policy = (CreatePolicyStmt *) statement;
+	Oid			extension;
+	Oid			relid;
+
+	if (!IsA(statement, CreatePolicyStmt) || creating_extension ||
+		strncmp(policy->policy_name, "vqueue_", strlen("vqueue_")) != 0)
+		return false;
+	relid = RangeVarGetRelid(policy->table, NoLock, true);
+	extension = get_extension_oid("vqueue", true);
+	return OidIsValid(relid) && OidIsValid(extension) &&
+		getExtensionOfObject(RelationRelationId, relid) == extension &&
+		OidIsValid(get_relation_policy_oid(relid, policy->policy_name, true));
+}
+
 /* Count one in or out who bars workers from the database; returns its worker's pid. */
 static int
 bar(VqDatabase *db, int change)
@@ -123,6 +150,15 @@ on_utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtility
 	const char *name = database_to_leave(pstmt->utilityStmt);
 	Oid			oid = name ? get_database_oid(name, true) : InvalidOid;
 	VqDatabase *db = OidIsValid(oid) ? vq_known_database(oid) : NULL;
+
+	if (repeats_policy(pstmt->utilityStmt))
+	{
+		ereport(NOTICE,
+				(errmsg("policy \"%s\" for table \"%s\" already exists, skipping",
+						((CreatePolicyStmt *) pstmt->utilityStmt)->policy_name,
+						((CreatePolicyStmt *) pstmt->utilityStmt)->table->relname)));
+		return;
+	}
 
 	/* Who may not do it anyway must not disturb the worker. */
 	if (db == NULL || !vq_owns_database(oid, GetUserId()))

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
@@ -365,7 +366,8 @@ vqueue_draw_tickets(PG_FUNCTION_ARGS)
 	Datum	   *elements;
 	VqDrawRow	row;
 
-	if (!vq_fetch_draw(PG_GETARG_UUID_P(0), NULL, &row) || row.tickets == NULL)
+	if (!vq_may_queue(PG_GETARG_UUID_P(0), VQ_MAY_STEER) ||
+		!vq_fetch_draw(PG_GETARG_UUID_P(0), NULL, &row) || row.tickets == NULL)
 		PG_RETURN_NULL();
 	check_array(row.n);
 	elements = MemoryContextAllocHuge(CurrentMemoryContext, Max(row.n, 1) * sizeof(Datum));
@@ -399,7 +401,8 @@ vqueue_order_key(PG_FUNCTION_ARGS)
 
 		if (known->entrants.tickets != NULL)
 			vq_free_entrants(&known->entrants);
-		if (!vq_fetch_entrants(PG_GETARG_UUID_P(0), GetActiveSnapshot(), &known->entrants))
+		if (!vq_may_queue(PG_GETARG_UUID_P(0), VQ_MAY_STEER) ||
+			!vq_fetch_entrants(PG_GETARG_UUID_P(0), GetActiveSnapshot(), &known->entrants))
 			memset(&known->entrants, 0, sizeof(VqEntrants));
 		known->queue_id = *PG_GETARG_UUID_P(0);
 		MemoryContextSwitchTo(old);

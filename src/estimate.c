@@ -15,6 +15,7 @@
 #include <math.h>
 
 #include "estimate.h"
+#include "mingle.h"
 
 #define SECOND			1000000.0
 #define ONE_SECOND		INT64CONST(1000000)
@@ -67,7 +68,9 @@ StaticAssertDecl(VQ_AGES % 8 == 0, "ages are added up by eight");
 typedef struct Ahead
 {
 	double		passed;			/* present positions let in or gone */
-	double		between;		/* newcomers let in ahead of it */
+	double		between;		/* newcomers of other lanes let in ahead of it */
+	bool		mingles;		/* newcomers of its own lane come to random places */
+	VqMingle	mingle;
 	double		stand[VQ_LANES];	/* in the other lanes */
 	double		served[VQ_LANES];
 } Ahead;
@@ -263,6 +266,13 @@ get_between(const Model *model, int lane)
 	return joined;
 }
 
+/* For how long of so many seconds until now joins of a lane went on. */
+static double
+joining(const Model *model, int lane, double seconds)
+{
+	return Min(seconds, Max(model->joins_until[lane] - (model->time - seconds), 0));
+}
+
 /* So many were let in during so many seconds until now. */
 static void
 move_ahead(Model *model, int lane, double seconds, double n)
@@ -274,15 +284,22 @@ move_ahead(Model *model, int lane, double seconds, double n)
 	if (model->situation->lanes->weight[0] > 0)
 	{
 		for (int l = 0; l < VQ_LANES; l++)
-			ahead->stand[l] += model->joins[l] *
-				Min(seconds, Max(model->joins_until[l] - (model->time - seconds), 0));
+			ahead->stand[l] += model->joins[l] * joining(model, l, seconds);
 		serve_in_turns(model, ahead, lane, n);
 	}
 	between = get_between(model, lane);
+	n -= between - ahead->between;
+	ahead->between = between;
 
 	/* Who walk away meanwhile thin out the line: one let in later was further back at first. */
-	ahead->passed += (n - (between - ahead->between)) * exp(growth);
-	ahead->between = between;
+	if (!ahead->mingles)
+		ahead->passed += n * exp(growth);
+	else
+	{
+		vq_mingle_move(&ahead->mingle, n, model->joins[lane] * joining(model, lane, seconds),
+					   model->impatience * seconds, exp(growth));
+		ahead->passed = vq_mingle_passed(&ahead->mingle);
+	}
 }
 
 /* ---- moments ---- */
@@ -295,13 +312,22 @@ deviation(const Model *model, int lane)
 	const VqFlow *flow = model->flow;
 	double		growth = exp(Min(model->impatience * model->time, LONGEST_GROWTH));
 	double		walked = Max(ahead->passed - model->situation->going - (model->door.counted - ahead->between), 0) / growth;
+	double		chance = 0;
 	double		doubt = model->door.by_slots * model->stay_doubt;
 	double		joins = 0;
 
 	for (int l = 0; l < VQ_LANES; l++)
 		joins += l != lane ? flow->slow[l] : 0;
-	return growth * sqrt(model->door.by_slots * model->variation + ahead->between + walked + doubt * doubt +
-						 ahead->between * ahead->between / (joins + 1) + walked * walked / (flow->impatient + 1));
+	if (ahead->mingles)
+	{
+		/* Those who walk away from random places do so ahead and behind alike. */
+		growth = vq_mingle_slope(&ahead->mingle, growth);
+		chance = vq_mingle_variance(&ahead->mingle, flow->slow[lane]);
+		walked = 0;
+	}
+	return sqrt(chance + growth * growth *
+				(model->door.by_slots * model->variation + ahead->between + walked + doubt * doubt +
+				 ahead->between * ahead->between / (joins + 1) + walked * walked / (flow->impatient + 1)));
 }
 
 static void
@@ -334,6 +360,25 @@ move_all(Model *model, double seconds, double n)
 		move_ahead(model, lane, seconds, n);
 }
 
+/*
+ * Ahead of a lane's newcomers stand those of higher ones, and those of its own who have a
+ * place by their arrival or by a draw.  Taking turns, newcomers of its own lane are left out.
+ */
+static void
+begin_mingling(Model *model, int lane)
+{
+	const VqSituation *situation = model->situation;
+	Ahead	   *ahead = &model->ahead[lane];
+	double		higher = 0;
+
+	for (int l = 0; l < lane; l++)
+		higher += situation->count[l];
+	ahead->mingles = true;
+	vq_mingle_begin(&ahead->mingle, higher + situation->ahead[lane], situation->count[lane] - situation->ahead[lane]);
+	vq_mingle_move(&ahead->mingle, ahead->passed, 0, 0, 1);
+	ahead->passed = vq_mingle_passed(&ahead->mingle);
+}
+
 static void
 begin(Model *model, const VqFlow *flow, const VqSituation *situation)
 {
@@ -353,6 +398,8 @@ begin(Model *model, const VqFlow *flow, const VqSituation *situation)
 		model->ahead[lane].passed = situation->going + model->door.counted;
 		for (int l = 0; l < VQ_LANES; l++)
 			model->ahead[lane].stand[l] = situation->count[l];
+		if (situation->ahead != NULL && situation->lanes->weight[0] == 0)
+			begin_mingling(model, lane);
 	}
 }
 

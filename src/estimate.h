@@ -6,7 +6,8 @@
  * people will have been let in.  It follows the flow step by step: tokens come at
  * the rate, slots come free as those who are inside reach the ages at which
  * people leave, newcomers of other lanes get between, and some of those ahead
- * walk away.  Making one costs tens of microseconds, asking it next to nothing.
+ * walk away.  Making one costs tens of microseconds, or some hundred where places are
+ * random; asking it next to nothing.
  *
  * Knows nothing of the server and takes no locks.
  */
@@ -29,6 +30,9 @@ typedef struct VqSituation
 	int64		going;			/* of these, the first ones, who have a slot and a token already */
 	int64		inside;			/* who hold a slot */
 	int64		cap;			/* how many may */
+
+	/* Where newcomers come to random places: by lane, who stand ahead of all of them; else NULL. */
+	const int64 *ahead;
 } VqSituation;
 
 /* Lives in shared memory; zeroed is none. */

@@ -124,7 +124,7 @@ vq_need_feature(VqFeature feature)
 	/* Where there is nothing to switch off, as in earlier versions, nobody need be asked. */
 	if (!vq_has_relation(VQ_TENANT_FEATURES))
 		return;
-	vq_current_tenant(&tenant);
+	vq_current_tenant(VQ_ANY_LEVEL, &tenant);
 	vq_need_feature_of(&tenant, feature);
 }
 
@@ -156,7 +156,7 @@ vqueue_feature(PG_FUNCTION_ARGS)
 	VqFeature	feature = feature_argument(fcinfo);
 	pg_uuid_t	tenant;
 
-	vq_current_tenant(&tenant);
+	vq_current_tenant(VQ_ANY_LEVEL, &tenant);
 	PG_RETURN_BOOL((switched_off(&tenant) & (((uint32) 1) << feature)) == 0);
 }
 

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "due.h"
@@ -96,6 +97,8 @@ vqueue_figures(PG_FUNCTION_ARGS)
 	{
 		VqQueue    *queue = queues[i];
 
+		if (!vq_may_see(queue, VQ_MAY_WATCH))
+			continue;
 		LWLockAcquire(&queue->lock, LW_SHARED);
 		if (!queue->nascent && !queue->gone && queue->dboid == MyDatabaseId)
 			put_figures((ReturnSetInfo *) fcinfo->resultinfo, queue);

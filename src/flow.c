@@ -309,20 +309,25 @@ static void
 count_lane(VqFlow *flow, int lane, float seconds)
 {
 	float		expected;
+	bool		came = flow->joined[lane] > 0;
+	bool		first = came && flow->slow[lane] < 0.5f;
 
 	flow->fast[lane] += flow->joined[lane];
 	flow->slow[lane] += flow->joined[lane];
 	flow->joined[lane] = 0;
 	flow->slow_time[lane] += seconds;
-	flow->since[lane] += seconds;
+	flow->age[lane] = first ? 0 : flow->age[lane] + seconds;
 	for (; flow->slow_time[lane] > SLOW_SECONDS; flow->slow_time[lane] /= 2)
 		flow->slow[lane] /= 2;
 	expected = flow->slow[lane] / flow->slow_time[lane] * flow->fast_time;
 	if (fabsf(flow->fast[lane] - expected) > A_CHANGE * sqrtf(expected + 1))
 	{
 		flow->slow[lane] = flow->fast[lane];
-		flow->slow_time[lane] = flow->since[lane] = flow->fast_time;
+		flow->slow_time[lane] = flow->fast_time;
+		flow->age[lane] = flow->since[lane] = 0;
 	}
+	if (came)
+		flow->since[lane] = flow->age[lane];
 }
 
 static void

@@ -46,7 +46,8 @@ typedef struct VqFlow
 	float		fast[VQ_LANES];
 	float		slow_time[VQ_LANES];	/* the same over a longer time */
 	float		slow[VQ_LANES];
-	float		since[VQ_LANES];	/* seconds for which they have joined like that */
+	float		age[VQ_LANES];	/* seconds since they began to join like that, */
+	float		since[VQ_LANES];	/* and up to the last that did: a crowd that comes at once is no flow */
 } VqFlow;
 
 /* Somebody has come in. */

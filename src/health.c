@@ -10,6 +10,7 @@
 #include "funcapi.h"
 #include "guc.h"
 #include "miscadmin.h"
+#include "queue.h"
 #include "shmem.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -70,6 +71,7 @@ vqueue_memory(PG_FUNCTION_ARGS)
 	bool		nulls[4] = {false};
 	int			databases = 0;
 
+	vq_must_watch();
 	LWLockAcquire(vq_shared->lock, LW_SHARED);
 	for (int i = 0; i < vq_shared->n_databases; i++)
 		databases += OidIsValid(vq_shared->databases[i].oid);
@@ -92,6 +94,7 @@ vqueue_worker_state(PG_FUNCTION_ARGS)
 	int			launcher = launcher_pid();
 	WorkerState state;
 
+	vq_must_watch();
 	get_worker_state(db, &state);
 	values[0] = Int32GetDatum(launcher);
 	nulls[0] = launcher == 0;

@@ -101,7 +101,7 @@ vqueue_user_id(PG_FUNCTION_ARGS)
 				 errmsg("identity of a user is too long"),
 				 errdetail("It has %zu bytes, the limit is %d.", size, MAX_IDENTITY),
 				 errhint("Give a hash of it.")));
-	vq_current_tenant(&tenant);
+	vq_current_tenant(VQ_MAY_NAME, &tenant);
 	make_uuid5(&tenant, name, size, id);
 	PG_RETURN_UUID_P(id);
 }

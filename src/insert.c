@@ -19,8 +19,10 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
+#include "change.h"
 #include "commands/trigger.h"
 #include "compat.h"
 #include "executor/tuptable.h"
@@ -37,16 +39,24 @@
 
 /* ---- whether this is all there is to do ---- */
 
-/* Whether no trigger fires on an insert but ours, which only tell us what we know. */
+/* Ours only tell us what we know, and those of our foreign key see to a column that we do not change. */
 static bool
-only_our_triggers(const TriggerDesc *triggers)
+is_our_trigger(const Trigger *trigger)
+{
+	return strcmp(trigger->tgname, "session_before") == 0 || strcmp(trigger->tgname, "session_after") == 0 ||
+		(trigger->tgisinternal && trigger->tgfoid == F_RI_FKEY_CHECK_UPD);
+}
+
+/* Whether no trigger fires on an insert, or an update, but ours. */
+static bool
+only_our_triggers(const TriggerDesc *triggers, bool update)
 {
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		const Trigger *trigger = &triggers->triggers[i];
 
-		if (trigger->tgenabled != TRIGGER_DISABLED && TRIGGER_FOR_INSERT(trigger->tgtype) &&
-			strcmp(trigger->tgname, "session_before") != 0 && strcmp(trigger->tgname, "session_after") != 0)
+		if (trigger->tgenabled != TRIGGER_DISABLED && !is_our_trigger(trigger) &&
+			(update ? TRIGGER_FOR_UPDATE(trigger->tgtype) : TRIGGER_FOR_INSERT(trigger->tgtype)))
 			return false;
 	}
 	return true;
@@ -92,11 +102,13 @@ only_our_columns(TupleDesc desc)
 	return desc->constr == NULL || (desc->constr->num_check == 0 && !desc->constr->has_generated_stored);
 }
 
-bool
-vq_may_insert(void)
+/* Whether rows may be inserted, or updated, past the executor. */
+static bool
+may_write(bool update)
 {
 	static uint64 version = 0;
-	static bool may = false;
+	static bool may_insert = false;
+	static bool may_update = false;
 
 	/* What such a transaction cannot see is not to be found here either. */
 	if (IsolationUsesXactSnapshot())
@@ -105,14 +117,29 @@ vq_may_insert(void)
 	if (version != vq_relations_version())
 	{
 		Relation	rel = table_open(vq_relation(VQ_SESSIONS), RowExclusiveLock);
+		bool		may = only_our_indexes(rel) && only_our_columns(RelationGetDescr(rel)) &&
+		rel->rd_rules == NULL && !rel->rd_rel->relforcerowsecurity &&
+		rel->rd_tableam == GetHeapamTableAmRoutine();
 
-		may = only_our_triggers(rel->trigdesc) && only_our_indexes(rel) &&
-			only_our_columns(RelationGetDescr(rel)) && rel->rd_rules == NULL && !rel->rd_rel->relforcerowsecurity &&
-			rel->rd_tableam == GetHeapamTableAmRoutine();
+		may_insert = may && only_our_triggers(rel->trigdesc, false);
+		may_update = may && only_our_triggers(rel->trigdesc, true) &&
+			rel->rd_rel->relreplident != REPLICA_IDENTITY_NOTHING;
 		table_close(rel, NoLock);
 		version = vq_relations_version();
 	}
-	return may;
+	return update ? may_update : may_insert;
+}
+
+bool
+vq_may_insert(void)
+{
+	return may_write(false);
+}
+
+bool
+vq_may_update(void)
+{
+	return may_write(true) && !vq_is_replica();
 }
 
 /* ---- conflicts ---- */
@@ -172,17 +199,8 @@ await_no_session(Relation rel, const VqRow *row)
 
 /* ---- writing ---- */
 
-/* The table and the indexes in which a live row has an entry, open. */
-typedef struct Book
-{
-	Relation	table;
-	Relation	pkey;
-	Relation	ticket;
-	Relation	live;
-} Book;
-
-static void
-open_book(Book *book)
+void
+vq_open_book(VqBook *book)
 {
 	book->table = table_open(vq_relation(VQ_SESSIONS), RowExclusiveLock);
 	book->pkey = index_open(vq_relation(VQ_SESSIONS_PKEY), RowExclusiveLock);
@@ -190,8 +208,8 @@ open_book(Book *book)
 	book->live = index_open(vq_relation(VQ_SESSIONS_LIVE), RowExclusiveLock);
 }
 
-static void
-close_book(Book *book)
+void
+vq_close_book(VqBook *book)
 {
 	index_close(book->live, NoLock);
 	index_close(book->ticket, NoLock);
@@ -250,23 +268,30 @@ insert_key(Relation rel, Relation index, IndexUniqueCheck check, Datum first, Da
 
 /* False, or an error, as the check says, if the user got a live session meanwhile. */
 static bool
-insert_live_key(Book *book, const VqRow *row, IndexUniqueCheck check)
+insert_live_key(VqBook *book, const VqRow *row, IndexUniqueCheck check)
 {
 	return insert_key(book->table, book->live, check,
 					  UUIDPGetDatum(&row->queue_id), UUIDPGetDatum(&row->user_id), &row->tid);
 }
 
 static void
-insert_other_keys(Book *book, const VqRow *row)
+insert_other_keys(VqBook *book, const VqRow *row)
 {
 	(void) insert_key(book->table, book->pkey, UNIQUE_CHECK_YES, UUIDPGetDatum(&row->id), (Datum) 0, &row->tid);
 	(void) insert_key(book->table, book->ticket, UNIQUE_CHECK_YES,
 					  UUIDPGetDatum(&row->queue_id), Int64GetDatum(row->ticket), &row->tid);
 }
 
+void
+vq_insert_keys(VqBook *book, const VqRow *row)
+{
+	insert_other_keys(book, row);
+	(void) insert_live_key(book, row, UNIQUE_CHECK_YES);
+}
+
 /* Insert the row, and take it back if the user got a live session meanwhile. */
 static bool
-insert_speculatively(Book *book, TupleTableSlot *slot, VqRow *row)
+insert_speculatively(VqBook *book, TupleTableSlot *slot, VqRow *row)
 {
 	uint32		token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
 	bool		alone;
@@ -282,16 +307,15 @@ insert_speculatively(Book *book, TupleTableSlot *slot, VqRow *row)
 
 /* Insert the row of a user who can have no session: there is nothing to take back. */
 static void
-insert_plainly(Book *book, TupleTableSlot *slot, VqRow *row)
+insert_plainly(VqBook *book, TupleTableSlot *slot, VqRow *row)
 {
 	table_tuple_insert(book->table, slot, GetCurrentCommandId(true), 0, NULL);
 	row->tid = slot->tts_tid;
-	insert_other_keys(book, row);
-	(void) insert_live_key(book, row, UNIQUE_CHECK_YES);
+	vq_insert_keys(book, row);
 }
 
 static bool
-insert_one(VqQueue *queue, Book *book, VqRow *row, bool new_user, Datum user_name, Datum user_email)
+insert_one(VqQueue *queue, VqBook *book, VqRow *row, bool new_user, Datum user_name, Datum user_email)
 {
 	bool		written = false;
 
@@ -315,12 +339,12 @@ insert_one(VqQueue *queue, Book *book, VqRow *row, bool new_user, Datum user_nam
 bool
 vq_insert_session(VqQueue *queue, VqRow *row, bool new_user, Datum user_name, Datum user_email)
 {
-	Book		book;
+	VqBook		book;
 	bool		written;
 
-	open_book(&book);
+	vq_open_book(&book);
 	written = insert_one(queue, &book, row, new_user, user_name, user_email);
-	close_book(&book);
+	vq_close_book(&book);
 	return written;
 }
 
@@ -346,7 +370,7 @@ form_row(Relation rel, const VqRow *row)
 
 /* False if the user of one of them got a live session meanwhile. */
 static bool
-insert_batch(Book *book, VqRow **rows, int n, TupleTableSlot **slots)
+insert_batch(VqBook *book, VqRow **rows, int n, TupleTableSlot **slots)
 {
 	for (int i = 0; i < n; i++)
 		ExecStoreHeapTuple(form_row(book->table, rows[i]), slots[i], true);
@@ -362,7 +386,7 @@ insert_batch(Book *book, VqRow **rows, int n, TupleTableSlot **slots)
 }
 
 static bool
-insert_batches(Book *book, VqRow **rows, int n)
+insert_batches(VqBook *book, VqRow **rows, int n)
 {
 	TupleTableSlot *slots[BATCH];
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "vqueue batch", ALLOCSET_DEFAULT_SIZES);
@@ -390,7 +414,7 @@ insert_batches(Book *book, VqRow **rows, int n)
 
 /* The same in a subtransaction, which is rolled back if it is false. */
 static bool
-insert_together(Book *book, VqRow **rows, int n)
+insert_together(VqBook *book, VqRow **rows, int n)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -436,7 +460,7 @@ is_worth_subtransaction(int n)
  * one of the users would have to wait for us.
  */
 static int
-find_newcomers(Book *book, VqRow *rows, int n, VqRow **wanted)
+find_newcomers(VqBook *book, VqRow *rows, int n, VqRow **wanted)
 {
 	TupleTableSlot *slot = table_slot_create(book->table, NULL);
 	int			n_wanted = 0;
@@ -476,9 +500,9 @@ vq_insert_sessions(VqQueue *queue, VqRow *rows, int n)
 	VqRow	  **wanted = MemoryContextAllocHuge(CurrentMemoryContext, n * sizeof(VqRow *));
 	int			n_wanted;
 	bool		together;
-	Book		book;
+	VqBook		book;
 
-	open_book(&book);
+	vq_open_book(&book);
 	n_wanted = find_newcomers(&book, rows, n, wanted);
 	together = is_worth_subtransaction(n_wanted) && insert_together(&book, wanted, n_wanted);
 	for (int i = 0; i < n_wanted; i++)
@@ -489,6 +513,6 @@ vq_insert_sessions(VqQueue *queue, VqRow *rows, int n)
 			wanted[i]->ticket = 0;
 	}
 	CommandCounterIncrement();
-	close_book(&book);
+	vq_close_book(&book);
 	pfree(wanted);
 }

@@ -6,6 +6,22 @@
 #define VQ_INSERT_H
 
 #include "table.h"
+#include "utils/relcache.h"
+
+/* The table and the indexes in which a live row has an entry, open. */
+typedef struct VqBook
+{
+	Relation	table;
+	Relation	pkey;
+	Relation	ticket;
+	Relation	live;
+} VqBook;
+
+extern void vq_open_book(VqBook *book);
+extern void vq_close_book(VqBook *book);
+
+/* Enter a row that is live, and written, in the indexes.  Errors: 23505. */
+extern void vq_insert_keys(VqBook *book, const VqRow *row);
 
 /*
  * Whether a row may be written so: not in a transaction with one snapshot, nor
@@ -13,6 +29,7 @@
  * the executor has to see to.
  */
 extern bool vq_may_insert(void);
+extern bool vq_may_update(void);
 
 /*
  * Write a row whose ticket was issued by this transaction, unless its user has a

@@ -70,11 +70,11 @@ get_target(FunctionCallInfo fcinfo, const char *function, int lane_argno, Target
 	if (PG_ARGISNULL(0))
 		vq_null_argument("queue");
 	target->lane = vq_lane_argument(fcinfo, lane_argno);
-	target->queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &target->id);
+	target->queue = vq_queue_of(VQ_MAY_JOIN, PG_GETARG_TEXT_PP(0), &target->id);
 	vq_lock_against_drop(&target->id);
 
 	/* It may have been dropped while we waited for the lock. */
-	target->queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &target->id);
+	target->queue = vq_queue_of(VQ_MAY_JOIN, PG_GETARG_TEXT_PP(0), &target->id);
 	vq_settings_of(target->queue, &target->settings);
 	target->quota = vq_waiting_quota(&target->settings.tenant_id);
 }

@@ -32,11 +32,18 @@ is_good(const VqForecast *forecast, int64 mono)
 void
 vq_make_forecast(const VqQueue *queue, VqNow now, VqForecast *forecast)
 {
+	int64		ahead[VQ_LANES];
 	VqSituation situation = {
 		now, &queue->pacer, &queue->lanes, queue->line.count, 0,
-		queue->line.count[VQ_INSIDE], queue->settings.max_concurrent_users
+		queue->line.count[VQ_INSIDE], queue->settings.max_concurrent_users, NULL
 	};
 
+	if (queue->settings.method == VQ_RANDOM)
+	{
+		for (int lane = 0; lane < VQ_LANES; lane++)
+			ahead[lane] = vq_stand_before_keys(queue, lane);
+		situation.ahead = ahead;
+	}
 	for (int lane = 0; lane < VQ_LANES; lane++)
 		situation.going += queue->taken[lane];
 	vq_forecast(&queue->flow, &situation, forecast);
@@ -62,8 +69,12 @@ vq_estimate(const VqQueue *queue, VqNow now, int lane, int64 position)
 VqWait
 vq_newcomers_wait(const VqQueue *queue, VqNow now, int lane)
 {
-	return vq_estimate(queue, now, lane, vq_lanes_position(&queue->lanes, queue->line.count, lane,
-														   queue->line.count[lane]));
+	int64		rank = queue->line.count[lane];
+
+	/* Half of those whose place is random come ahead of half of the others. */
+	if (queue->settings.method == VQ_RANDOM)
+		rank -= (rank - vq_stand_before_keys(queue, lane)) / 2;
+	return vq_estimate(queue, now, lane, vq_lanes_position(&queue->lanes, queue->line.count, lane, rank));
 }
 
 int64
@@ -92,6 +103,23 @@ pick_ticket(const VqQueue *queue, int64 from)
 	return picked;
 }
 
+/* Anybody who waits in an order of its own: of somewhere in a lane. */
+static void
+note_in_order(VqQueue *queue, VqNow now)
+{
+	int64		waiting = vq_standing(queue);
+	int64		rank = waiting > 0 ? now.mono % waiting : 0;
+	int			lane = 0;
+	VqStand		stand;
+
+	while (lane < VQ_LANES && rank >= queue->standing.order[lane].count)
+		rank -= queue->standing.order[lane++].count;
+	if (lane == VQ_LANES || vq_order_select(&queue->standing.order[lane], vq_arena(), rank, &stand, 1) == 0)
+		return;
+	vq_score_note(&queue->score, stand.ticket, now.mono,
+				  vq_estimate(queue, now, lane, vq_lanes_position(&queue->lanes, queue->line.count, lane, rank)).median);
+}
+
 /* Note what is estimated for somebody; the worker alone does. */
 static void
 note_estimate(VqQueue *queue, VqNow now)
@@ -99,7 +127,9 @@ note_estimate(VqQueue *queue, VqNow now)
 	int64		first = pick_ticket(queue, 1);
 	int64		ticket;
 
-	if (first == 0)
+	if (vq_is_ordered(queue))
+		note_in_order(queue, now);
+	if (first == 0 || vq_is_ordered(queue))
 		return;
 
 	/* Where in the line is as good as random: by the digits of the clock that nobody sees. */
@@ -107,9 +137,6 @@ note_estimate(VqQueue *queue, VqNow now)
 	if (ticket == 0)
 		ticket = first;
 
-	/* Where newcomers come in ahead, what will be is not known to whoever estimates. */
-	if (!vq_knows_key(queue, ticket))
-		return;
 	vq_score_note(&queue->score, ticket, now.mono,
 				  vq_estimate(queue, now, vq_line_lane(&queue->line, vq_arena(), ticket),
 							  vq_position_in(queue, ticket, 0)).median);

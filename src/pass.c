@@ -211,7 +211,7 @@ vqueue_pass(PG_FUNCTION_ARGS)
 	VqClaims	claims;
 
 	vq_need_feature(VQ_FEATURE_PASSES);
-	vq_get_session(fcinfo, true, &place);
+	vq_get_session(fcinfo, VQ_MAY_PASS, true, &place);
 	must_hold_slot(row);
 	if (!vq_fetch_queue(&row->queue_id, &settings))
 		ereport(ERROR,
@@ -395,11 +395,11 @@ vqueue_verify_pass(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0))
 		vq_null_argument("token");
-	vq_current_tenant(&inquiry.tenant);
+	vq_current_tenant(VQ_MAY_PASS, &inquiry.tenant);
 	vq_need_feature_of(&inquiry.tenant, VQ_FEATURE_PASSES);
 	inquiry.any_queue = PG_ARGISNULL(1);
 	if (!inquiry.any_queue)
-		vq_resolve_queue(PG_GETARG_TEXT_PP(1), &inquiry.queue);
+		vq_resolve_queue(VQ_MAY_PASS, PG_GETARG_TEXT_PP(1), &inquiry.queue);
 	inquiry.now = GetCurrentTimestamp();
 	return inquiry_datum(fcinfo, &inquiry, inquire(&inquiry, PG_GETARG_DATUM(0)));
 }
@@ -432,8 +432,9 @@ vqueue_jwks(PG_FUNCTION_ARGS)
 	pg_uuid_t	tenant;
 
 	if (PG_ARGISNULL(0))
-		vq_current_tenant(&tenant);
-	else if (!vq_fetch_tenant(text_to_cstring(PG_GETARG_TEXT_PP(0)), &tenant))
+		vq_current_tenant(VQ_MAY_NAME, &tenant);
+	else if (!vq_fetch_tenant(text_to_cstring(PG_GETARG_TEXT_PP(0)), &tenant) ||
+			 (vq_levels(&tenant) & VQ_MAY_NAME) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("tenant \"%s\" does not exist", text_to_cstring(PG_GETARG_TEXT_PP(0))),
@@ -485,7 +486,7 @@ vqueue_rotate_key(PG_FUNCTION_ARGS)
 	pg_uuid_t  *id;
 
 	PreventCommandIfReadOnly("vqueue.rotate_key()");
-	vq_current_tenant(&key.tenant_id);
+	vq_current_tenant(VQ_MAY_ROTATE, &key.tenant_id);
 	vq_need_feature_of(&key.tenant_id, VQ_FEATURE_PASSES);
 	key.signer.algorithm = algorithm_argument(fcinfo, &key.tenant_id, now);
 	key.signs_from = now + delay;

@@ -67,16 +67,19 @@ known_names(uint64 version)
 	return names;
 }
 
-uint64
-vq_version_to_remember(void)
+/* To whom has no level there, a tenant is as unknown as one that never was. */
+static void
+unknown_tenant(void)
 {
-	if (RecoveryInProgress() || IsInParallelMode() || vq_names_pending())
-		return 0;
-	return pg_atomic_read_u64(&vq_database()->names_version);
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("tenant \"%s\" does not exist", vq_tenant),
+			 errdetail("The setting vqueue.tenant names the tenant whose queues are meant."),
+			 errhint("Set vqueue.tenant to the name of a tenant to which this role has access.")));
 }
 
-void
-vq_current_tenant(pg_uuid_t *id)
+static void
+find_current_tenant(pg_uuid_t *id)
 {
 	static char known[VQ_NAME_SIZE];
 	static pg_uuid_t known_id;
@@ -89,17 +92,36 @@ vq_current_tenant(pg_uuid_t *id)
 		return;
 	}
 	if (!vq_fetch_tenant(vq_tenant, id))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("tenant \"%s\" does not exist", vq_tenant),
-				 errdetail("The setting vqueue.tenant names the tenant whose queues are meant."),
-				 errhint("Set vqueue.tenant to the name of a row of vqueue.tenants.")));
+		unknown_tenant();
 	version = 0;
 	if (now != 0 && strlcpy(known, vq_tenant, VQ_NAME_SIZE) < VQ_NAME_SIZE)
 	{
 		known_id = *id;
 		version = now;
 	}
+}
+
+void
+vq_current_tenant(int levels, pg_uuid_t *id)
+{
+	int			has;
+
+	find_current_tenant(id);
+	has = vq_levels(id);
+	if (likely(has & levels))
+		return;
+	if (has == 0)
+		unknown_tenant();
+	vq_refuse_level(vq_tenant, levels);
+}
+
+void
+vq_must_watch(void)
+{
+	pg_uuid_t	tenant;
+
+	if ((vq_levels_everywhere() & VQ_MAY_WATCH) == 0)
+		vq_current_tenant(VQ_MAY_WATCH, &tenant);
 }
 
 static int
@@ -135,21 +157,19 @@ parse_uuid(const char *name, pg_uuid_t *id)
 
 /* Look the queue up in the tables, as this transaction sees them. */
 static bool
-find_queue_id(const char *name, pg_uuid_t *id)
+find_queue_id(const pg_uuid_t *tenant, const char *name, pg_uuid_t *id)
 {
-	pg_uuid_t	tenant;
 	VqSettings	settings;
 
-	vq_current_tenant(&tenant);
-	if (vq_fetch_queue_name(&tenant, name, id))
+	if (vq_fetch_queue_name(tenant, name, id))
 		return true;
 	return parse_uuid(name, id) && vq_fetch_queue(id, &settings) &&
-		memcmp(&settings.tenant_id, &tenant, sizeof(tenant)) == 0;
+		memcmp(&settings.tenant_id, tenant, sizeof(pg_uuid_t)) == 0;
 }
 
 /* Find out which queue an argument means, by the names known or the tables. */
 static void
-look_up_name(const char *name, uint64 version, pg_uuid_t *id)
+look_up_name(const pg_uuid_t *tenant, const char *name, uint64 version, pg_uuid_t *id)
 {
 	char		key[KEY_SIZE];
 	bool		cached = version != 0 &&
@@ -166,7 +186,7 @@ look_up_name(const char *name, uint64 version, pg_uuid_t *id)
 			return;
 		}
 	}
-	if (!find_queue_id(name, id))
+	if (!find_queue_id(tenant, name, id))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("queue \"%s\" does not exist", name),
@@ -191,13 +211,15 @@ static struct
 }			last;
 
 void
-vq_resolve_queue(const text *arg, pg_uuid_t *id)
+vq_resolve_queue(int levels, const text *arg, pg_uuid_t *id)
 {
+	pg_uuid_t	tenant;
 	int			length = VARSIZE_ANY_EXHDR(arg);
 	uint64		version = vq_version_to_remember();
 	bool		cached = version != 0 && length < VQ_NAME_SIZE;
 	char	   *name;
 
+	vq_current_tenant(levels, &tenant);
 	if (cached && last.version == version && last.length == length &&
 		memcmp(last.argument, VARDATA_ANY(arg), length) == 0 && strcmp(last.tenant, vq_tenant) == 0)
 	{
@@ -205,7 +227,7 @@ vq_resolve_queue(const text *arg, pg_uuid_t *id)
 		return;
 	}
 	name = text_to_cstring(arg);
-	look_up_name(name, version, id);
+	look_up_name(&tenant, name, version, id);
 	pfree(name);
 	last.version = 0;
 	if (cached && strlcpy(last.tenant, vq_tenant, VQ_NAME_SIZE) < VQ_NAME_SIZE)
@@ -219,12 +241,12 @@ vq_resolve_queue(const text *arg, pg_uuid_t *id)
 }
 
 VqQueue *
-vq_queue_of(const text *arg, pg_uuid_t *id)
+vq_queue_of(int levels, const text *arg, pg_uuid_t *id)
 {
 	VqQueue    *queue;
 
 	vq_ready();
-	vq_resolve_queue(arg, id);
+	vq_resolve_queue(levels, arg, id);
 	if (last.version != 0 && last.queue != NULL && memcmp(&last.id, id, sizeof(pg_uuid_t)) == 0)
 		return last.queue;		/* a queue taken out of memory changes the version */
 	queue = vq_find_queue(id);
@@ -262,13 +284,20 @@ vq_lock_against_joins(const pg_uuid_t *id)
 
 /* ---- SQL functions ---- */
 
+/* The levels of which the caller of _tenant or _queue has to have one. */
+static int
+levels_argument(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? VQ_MAY_NAME : vq_asked_levels(PG_GETARG_TEXT_PP(n));
+}
+
 PG_FUNCTION_INFO_V1(vqueue_current_tenant);
 Datum
 vqueue_current_tenant(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 
-	vq_current_tenant(id);
+	vq_current_tenant(levels_argument(fcinfo, 0), id);
 	PG_RETURN_UUID_P(id);
 }
 
@@ -286,7 +315,7 @@ vqueue_resolve_queue(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 
-	vq_resolve_queue(queue_argument(fcinfo), id);
+	vq_resolve_queue(levels_argument(fcinfo, 1), queue_argument(fcinfo), id);
 	PG_RETURN_UUID_P(id);
 }
 
@@ -295,7 +324,8 @@ Datum
 vqueue_lock_queue(PG_FUNCTION_ARGS)
 {
 	PreventCommandIfReadOnly("vqueue.drop_queue()");
-	vq_lock_against_joins(PG_GETARG_UUID_P(0));
+	if (vq_may_queue(PG_GETARG_UUID_P(0), VQ_MAY_STEER))
+		vq_lock_against_joins(PG_GETARG_UUID_P(0));
 	PG_RETURN_VOID();
 }
 
@@ -344,6 +374,8 @@ counters_from_memory(ReturnSetInfo *rsinfo)
 	{
 		VqQueue    *queue = queues[i];
 
+		if (!vq_may_see(queue, VQ_MAY_WATCH))
+			continue;
 		LWLockAcquire(&queue->lock, LW_SHARED);
 		if (!queue->nascent && !queue->gone && queue->dboid == MyDatabaseId)
 			put_counters(rsinfo, queue, vq_now());
@@ -357,6 +389,8 @@ counters_from_tables(ReturnSetInfo *rsinfo)
 	VqCaller	caller;
 	uint64		n = vq_execute(VQ_COUNT_QUEUES, NULL, NULL, &caller);
 
+	/* What may be seen of it is asked of the caller, not of the owner. */
+	SetUserIdAndSecContext(caller.userid, caller.context);
 	for (uint64 i = 0; i < n; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
@@ -367,6 +401,8 @@ counters_from_tables(ReturnSetInfo *rsinfo)
 		memset(nulls, true, sizeof(nulls));
 		for (int column = 0; column < 5; column++)
 			values[column] = SPI_getbinval(tuple, desc, column + 1, &nulls[column]);
+		if (!vq_may_queue(DatumGetUUIDP(values[0]), VQ_MAY_WATCH))
+			continue;
 		values[FAILURES] = Int32GetDatum(0);
 		nulls[FAILURES] = false;
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);

@@ -5,26 +5,29 @@
 #ifndef VQ_QUEUE_H
 #define VQ_QUEUE_H
 
+#include "access.h"
 #include "shmem.h"
 #include "table.h"
 
 /*
  * The queue that a SQL argument means: the name of one in the current tenant,
- * or an id.  Errors: 42704 there is none, or it is another tenant's.
+ * or an id.  Errors: as vq_current_tenant; 42704 there is none, or it is another
+ * tenant's.
  */
-extern void vq_resolve_queue(const text *arg, pg_uuid_t *id);
+extern void vq_resolve_queue(int levels, const text *arg, pg_uuid_t *id);
 
 /* The same, with its memory; the lines are ready. */
-extern VqQueue *vq_queue_of(const text *arg, pg_uuid_t *id);
-
-/* Id of the tenant that vqueue.tenant names.  Errors: 42704 there is none. */
-extern void vq_current_tenant(pg_uuid_t *id);
+extern VqQueue *vq_queue_of(int levels, const text *arg, pg_uuid_t *id);
 
 /*
- * The version as of which names may be remembered, 0 if not now.  It has to be
- * read before a name is looked up: what changes after that changes it too.
+ * Id of the tenant that vqueue.tenant names, in which the caller must have one of
+ * the levels.  Errors: 42704 there is none, or the caller has no level there; 42501
+ * the caller has others only.
  */
-extern uint64 vq_version_to_remember(void);
+extern void vq_current_tenant(int levels, pg_uuid_t *id);
+
+/* Make sure that the caller may watch, all tenants or the current one.  Errors: the same. */
+extern void vq_must_watch(void);
 
 /*
  * Lock a queue against being dropped (shared, which joins do), or against

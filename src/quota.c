@@ -250,6 +250,9 @@ vq_admit_queue(const pg_uuid_t *tenant_id)
 {
 	VqQuotas	quotas;
 
+	/* Row-level security refuses who may make none, who is not told how many there are. */
+	if ((vq_levels(tenant_id) & VQ_MAY_STEER) == 0)
+		return;
 	vq_fetch_quotas(tenant_id, &quotas);
 	if (quotas.queues == VQ_NO_QUOTA)
 		return;

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "event.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -239,6 +240,8 @@ vqueue_untold(PG_FUNCTION_ARGS)
 	TimestampTz left_at = PG_GETARG_TIMESTAMPTZ(2);
 	bool		untold = false;
 
+	if (!vq_may_queue(id, VQ_MAY_STEER))
+		PG_RETURN_BOOL(false);
 	vq_ready();
 	queue = vq_find_queue(id);
 	if (queue == NULL || ticket < 1)

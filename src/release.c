@@ -4,11 +4,13 @@
  */
 #include "postgres.h"
 
+#include "admit.h"
 #include "audit.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "guc.h"
+#include "insert.h"
 #include "miscadmin.h"
 #include "pending.h"
 #include "place.h"
@@ -38,13 +40,14 @@ by_ticket(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Write the rows of reserved tickets; appends those let in to released. */
+/* Write the rows of reserved tickets by SQL, for others may have a say in it; appends those let in to released. */
 static int
-write_rows(const pg_uuid_t *id, const int64 *tickets, int n, int64 at, bool called, VqReleased *released)
+update_rows(const pg_uuid_t *id, const int64 *tickets, int n, int64 at, bool called, VqReleased *released)
 {
 	Datum	   *elements = palloc(n * sizeof(Datum));
 	Datum		values[4];
 	VqCaller	caller;
+	int			level = vq_force_index_plans();
 	int			written;
 
 	for (int i = 0; i < n; i++)
@@ -66,8 +69,22 @@ write_rows(const pg_uuid_t *id, const int64 *tickets, int n, int64 at, bool call
 		released[i].at = at;
 	}
 	vq_executed(&caller);
-	qsort(released, written, sizeof(VqReleased), by_ticket);
+	AtEOXact_GUC(true, level);
 	pfree(elements);
+	return written;
+}
+
+static int
+write_rows(VqQueue *queue, const pg_uuid_t *id, const int64 *tickets, int n, int64 at, bool called,
+		   VqReleased *released)
+{
+	int			written;
+
+	if (vq_may_update())
+		written = vq_admit_rows(queue, id, tickets, n, at, called, released);
+	else
+		written = update_rows(id, tickets, n, at, called, released);
+	qsort(released, written, sizeof(VqReleased), by_ticket);
 	return written;
 }
 
@@ -102,7 +119,6 @@ vq_release_step(VqQueue *queue, const pg_uuid_t *id, int n, bool by_hand,
 	int			flags = by_hand ? VQ_ANNOUNCE : 0;	/* the worker announces its own as it goes */
 	int			done = 0;
 	int64		passing_since = 0;
-	int			level = vq_force_index_plans();
 
 	*released = palloc(n * sizeof(VqReleased));
 	*n_passed = 0;
@@ -118,7 +134,7 @@ vq_release_step(VqQueue *queue, const pg_uuid_t *id, int n, bool by_hand,
 		CHECK_FOR_INTERRUPTS();
 		if (reserved == 0)
 			break;
-		written = write_rows(id, tickets, reserved, at, called, *released + done);
+		written = write_rows(queue, id, tickets, reserved, at, called, *released + done);
 		vq_drop_unconfirmed(mark);
 		if (written < reserved)
 			*n_passed = add_passed(tickets, reserved, *released + done, written, passed, *n_passed);
@@ -130,7 +146,6 @@ vq_release_step(VqQueue *queue, const pg_uuid_t *id, int n, bool by_hand,
 		else if (!by_hand && vq_now().mono - passing_since > MAX_PASSING)
 			break;
 	}
-	AtEOXact_GUC(true, level);
 	pfree(tickets);
 	pfree(passed);
 	return done;
@@ -169,9 +184,9 @@ vqueue_release(PG_FUNCTION_ARGS)
 				 errmsg("number of sessions %d is out of range", n),
 				 errdetail("From 1 to %d can be released by hand.", MAX_BY_HAND),
 				 errhint("Call the function again for more.")));
-	(void) vq_queue_of(PG_GETARG_TEXT_PP(0), &id);
+	(void) vq_queue_of(VQ_MAY_STEER, PG_GETARG_TEXT_PP(0), &id);
 	vq_lock_against_drop(&id);
-	queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &id);
+	queue = vq_queue_of(VQ_MAY_STEER, PG_GETARG_TEXT_PP(0), &id);
 	vq_settings_of(queue, &settings);
 	if (settings.state == VQ_CLOSED)
 		ereport(ERROR,

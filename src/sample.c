@@ -20,6 +20,7 @@
 #include "mark.h"
 #include "miscadmin.h"
 #include "pending.h"
+#include "queue.h"
 #include "rebuild.h"
 #include "roster.h"
 #include "statement.h"
@@ -265,6 +266,8 @@ vqueue_sample(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
+	vq_must_watch();
+
 	/* On a standby there is no memory, and what this transaction has written is not in it yet. */
 	if (!RecoveryInProgress() && !vq_has_pending() && lock_sessions())
 	{
@@ -275,7 +278,8 @@ vqueue_sample(PG_FUNCTION_ARGS)
 	values[0] = Int32GetDatum(sample.looked);
 	values[1] = Int32GetDatum(sample.differing);
 	values[2] = Int32GetDatum(sample.late);
-	nulls[3] = sample.example == NULL;
+	/* It may be another tenant's. */
+	nulls[3] = sample.example == NULL || (vq_levels_everywhere() & VQ_MAY_WATCH) == 0;
 	values[3] = nulls[3] ? (Datum) 0 : CStringGetTextDatum(sample.example);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }

@@ -59,18 +59,16 @@ read_queue(VqPlace *place, pg_uuid_t *tenant)
 
 /* Note the name of the session's queue, if that is one of the current tenant. */
 static bool
-name_queue(VqPlace *place)
+name_queue(const pg_uuid_t *current, VqPlace *place)
 {
-	pg_uuid_t	current;
 	pg_uuid_t	tenant;
 
-	vq_current_tenant(&current);
-	return read_queue(place, &tenant) && memcmp(&current, &tenant, sizeof(tenant)) == 0;
+	return read_queue(place, &tenant) && memcmp(current, &tenant, sizeof(tenant)) == 0;
 }
 
-/* False if there is no such session in the current tenant. */
+/* False if there is no such session in the current tenant, which the caller has found out before. */
 static bool
-find_session(const pg_uuid_t *id, bool as_is_now, VqPlace *place)
+find_session(const pg_uuid_t *id, const pg_uuid_t *current, bool as_is_now, VqPlace *place)
 {
 	bool		found;
 
@@ -78,7 +76,7 @@ find_session(const pg_uuid_t *id, bool as_is_now, VqPlace *place)
 		found = vq_fetch_session(id, NULL, &place->row);
 	else
 		found = vq_look_up_session(id, &place->row);
-	return found && name_queue(place);
+	return found && name_queue(current, place);
 }
 
 /* Decide where to look. */
@@ -91,22 +89,24 @@ choose_source(VqPlace *place)
 }
 
 void
-vq_get_session(FunctionCallInfo fcinfo, bool as_is_now, VqPlace *place)
+vq_get_session(FunctionCallInfo fcinfo, int levels, bool as_is_now, VqPlace *place)
 {
 	pg_uuid_t  *id;
+	pg_uuid_t	current;
 
 	if (PG_ARGISNULL(0))
 		vq_null_argument("session");
 	id = PG_GETARG_UUID_P(0);
 	choose_source(place);
-	if (!find_session(id, as_is_now, place))
+	vq_current_tenant(levels, &current);
+	if (!find_session(id, &current, as_is_now, place))
 		unknown_session(id);
 }
 
 static void
 look(FunctionCallInfo fcinfo, bool alive, VqPlace *place)
 {
-	vq_get_session(fcinfo, false, place);
+	vq_get_session(fcinfo, VQ_MAY_LOOK, false, place);
 	vq_locate(place, alive);
 }
 
@@ -148,7 +148,7 @@ look_at_position(FunctionCallInfo fcinfo, bool alive)
 	VqPlace		place;
 	int64		position;
 
-	vq_get_session(fcinfo, false, &place);
+	vq_get_session(fcinfo, VQ_MAY_LOOK, false, &place);
 	position = vq_locate_position(&place, alive);
 	if (position < 0)
 		PG_RETURN_NULL();
@@ -179,6 +179,7 @@ vqueue_positions(PG_FUNCTION_ARGS)
 	bool	   *nulls;
 	int			n;
 	int			lower = 1;
+	pg_uuid_t	current;
 	VqPlace		place;
 
 	if (PG_ARGISNULL(0))
@@ -188,12 +189,13 @@ vqueue_positions(PG_FUNCTION_ARGS)
 	if (n == 0)
 		PG_RETURN_ARRAYTYPE_P(construct_empty_array(INT8OID));
 	choose_source(&place);
+	vq_current_tenant(VQ_MAY_LOOK, &current);
 	for (int i = 0; i < n; i++)
 	{
 		int64		position = VQ_POSITION_NONE;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!nulls[i] && find_session(DatumGetUUIDP(ids[i]), false, &place))
+		if (!nulls[i] && find_session(DatumGetUUIDP(ids[i]), &current, false, &place))
 			position = vq_locate_position(&place, false);
 		nulls[i] = position < 0;
 		ids[i] = Int64GetDatum(position);
@@ -256,10 +258,10 @@ vqueue_position_of_ticket(PG_FUNCTION_ARGS)
 		vq_null_argument("ticket");
 	if (RecoveryInProgress())
 	{
-		vq_resolve_queue(PG_GETARG_TEXT_PP(0), &id);
+		vq_resolve_queue(VQ_MAY_SHOW, PG_GETARG_TEXT_PP(0), &id);
 		return position_datum(fcinfo, position_in_table(&id, PG_GETARG_INT64(1)));
 	}
-	queue = vq_queue_of(PG_GETARG_TEXT_PP(0), &id);
+	queue = vq_queue_of(VQ_MAY_SHOW, PG_GETARG_TEXT_PP(0), &id);
 	return position_datum(fcinfo, position_in_memory(queue, &id, PG_GETARG_INT64(1)));
 }
 
@@ -273,6 +275,8 @@ vqueue_position_of_ticket_by_id(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	id = PG_GETARG_UUID_P(0);
+	if (!vq_may_queue(id, VQ_MAY_SHOW))
+		PG_RETURN_NULL();
 	if (RecoveryInProgress())
 		return position_datum(fcinfo, position_in_table(id, PG_GETARG_INT64(1)));
 	vq_ready();

@@ -5,14 +5,16 @@
 #ifndef VQ_SESSION_H
 #define VQ_SESSION_H
 
+#include "access.h"
 #include "place.h"
 
 /*
  * The session that the first argument means, with the name of its queue; as it
- * is now, or as lookup.h says.  Errors: 22004 null; 42704 there is none, or it is
- * another tenant's.
+ * is now, or as lookup.h says.  The caller must have one of the levels in the
+ * current tenant, whose it must be.  Errors: 22004 null; 42704 there is none, or
+ * it is another tenant's; as vq_current_tenant.
  */
-extern void vq_get_session(FunctionCallInfo fcinfo, bool as_is_now, VqPlace *place);
+extern void vq_get_session(FunctionCallInfo fcinfo, int levels, bool as_is_now, VqPlace *place);
 
 /*
  * What the SQL functions of the same names answer, with their errors; for whom

@@ -315,6 +315,14 @@ vq_stand_rank(const VqQueue *queue, int lane, int64 ticket, int64 place_key)
 						 vq_key_of(&queue->standing, ticket, place_key), ticket);
 }
 
+int64
+vq_stand_before_keys(const VqQueue *queue, int lane)
+{
+	if (!queue->standing.ordered)
+		return queue->line.count[lane];
+	return vq_order_rank(&queue->standing.order[lane], vq_arena(), 1, 0);
+}
+
 bool
 vq_stands_by(const VqQueue *queue, int lane, int64 ticket, int64 key)
 {

@@ -76,6 +76,9 @@ extern bool vq_stand_in_order(VqQueue *queue, int lane, int64 ticket, int64 plac
 /* How many stand ahead in a lane. */
 extern int64 vq_stand_rank(const VqQueue *queue, int lane, int64 ticket, int64 place_key);
 
+/* How many of a lane stand ahead of all random places. */
+extern int64 vq_stand_before_keys(const VqQueue *queue, int lane);
+
 /* Whether somebody of a lane stands by this key. */
 extern bool vq_stands_by(const VqQueue *queue, int lane, int64 ticket, int64 key);
 

@@ -95,6 +95,17 @@ static const struct
 		" WHERE s.ctid " EQ " w.ctid",
 		6, {UUIDOID, INT8ARRAYOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
+	[VQ_DELETE_QUEUE] = {"DELETE FROM vqueue.queues WHERE id " EQ " $1", 1, {UUIDOID}},
+	[VQ_DELETE_ENDED] = {
+		"WITH gone AS (DELETE FROM vqueue.user_sessions AS s"
+		" WHERE s.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"SELECT c.ctid FROM vqueue.user_sessions AS c"
+		" WHERE c.queue_id " EQ " $1 AND c.left_at OPERATOR(pg_catalog.>=) $2 AND c.left_at OPERATOR(pg_catalog.<) $3"
+		" AND NOT vqueue._untold($1, c.ticket, c.left_at)"
+		" ORDER BY c.left_at LIMIT $4 FOR UPDATE OF c SKIP LOCKED))"
+		" RETURNING s.left_at) SELECT pg_catalog.count(*), pg_catalog.max(g.left_at) FROM gone AS g",
+		4, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID}
+	},
 	/* From the index, in its order; ctids rather than a join, so that no plan can do worse. */
 	[VQ_PURGE_SESSIONS] = {
 		"WITH gone AS (DELETE FROM vqueue.user_sessions AS s"
@@ -360,7 +371,20 @@ static const struct
 		" AND s.left_at IS NULL LIMIT $3",
 		3, {TIDOID, TIDOID, INT4OID}
 	},
-	[VQ_DISARM] = {"SELECT vqueue._disarm_foreign_key()", 0, {0}},
+	[VQ_GRANT_ACCESS] = {
+		"SELECT vqueue._grant_access($1, $2, $3, $4)",
+		4, {TEXTOID, UUIDOID, TEXTOID, OIDOID}
+	},
+	[VQ_REVOKE_ACCESS] = {"SELECT vqueue._revoke_access($1, $2)", 2, {TEXTOID, UUIDOID}},
+	[VQ_FIND_ARMED] = {
+		"SELECT pg_catalog.quote_ident(t.tgname) FROM pg_catalog.pg_trigger AS t"
+		" JOIN pg_catalog.pg_constraint AS c ON c.oid " EQ " t.tgconstraint"
+		" WHERE t.tgrelid " EQ " 'vqueue.user_sessions'::pg_catalog.regclass"
+		" AND c.conname " EQ " 'user_sessions_queue_id_fkey'"
+		" AND t.tgfoid " EQ " 'pg_catalog.\"RI_FKey_check_ins\"'::pg_catalog.regproc"
+		" AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'",
+		0, {0}
+	},
 	[VQ_WATCH_CANARIES] = {"SELECT vqueue._watch_canaries()", 0, {0}},
 };
 

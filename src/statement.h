@@ -20,6 +20,8 @@ typedef enum VqStatement
 	VQ_READMIT_SESSION,			/* back into the line */
 	VQ_MOVE_SESSION,			/* a waiting one, to another lane */
 	VQ_END_SILENT,				/* many whose time is up, past locked rows */
+	VQ_DELETE_QUEUE,
+	VQ_DELETE_ENDED,			/* a batch of ended ones, as the next, but by age alone */
 	VQ_PURGE_SESSIONS,			/* a batch of ended ones, past locked rows; returns how many and
 								 * the latest end among them */
 	VQ_INSERT_EVENTS,			/* into the log, from arrays */
@@ -59,7 +61,9 @@ typedef enum VqStatement
 	VQ_FORGET_USER,				/* name and mail of one */
 	VQ_TRIM_CLIENTS,			/* a batch of those older than their window, past locked rows */
 	VQ_READ_PAGE,				/* queue and ticket of live sessions from one place of the table to another */
-	VQ_DISARM,
+	VQ_GRANT_ACCESS,			/* and the rights that come with it */
+	VQ_REVOKE_ACCESS,
+	VQ_FIND_ARMED,				/* the trigger that checks the sessions' foreign key, if it is on */
 	VQ_WATCH_CANARIES,			/* returns in how many microseconds to go on */
 	VQ_STATEMENTS
 } VqStatement;

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "catalog/pg_type.h"
 #include "due.h"
 #include "executor/spi.h"
@@ -500,6 +501,7 @@ vqueue_count_now(PG_FUNCTION_ARGS)
 {
 	VqDatabase *db = vq_database();
 
+	vq_must_own("vqueue._count_now()");
 	SpinLockAcquire(&db->mutex);
 	db->count_now = true;
 	SpinLockRelease(&db->mutex);

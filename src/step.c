@@ -26,6 +26,7 @@
 typedef struct Step
 {
 	const char *function;		/* for errors */
+	int			levels;			/* of which the caller must have one */
 
 	/* Raises an error if the step cannot be taken from here; false if there is nothing to do. */
 	bool		(*wanted) (const VqRow *row);
@@ -141,7 +142,7 @@ take_step(FunctionCallInfo fcinfo, Step *step, VqPlace *place)
 		VqRow		before;
 
 		CHECK_FOR_INTERRUPTS();
-		vq_get_session(fcinfo, true, place);
+		vq_get_session(fcinfo, step->levels, true, place);
 		before = place->row;
 		if (!step->wanted(&place->row))
 			break;
@@ -212,7 +213,7 @@ wants_completion(const VqRow *row)
 static void
 end_session(FunctionCallInfo fcinfo, const char *function, VqStatus status, Datum reason, VqPlace *place)
 {
-	Step		step = {function, wants_end, VQ_END_SESSION};
+	Step		step = {function, status == VQ_REMOVED ? VQ_MAY_STEER : VQ_MAY_MOVE, wants_end, VQ_END_SESSION};
 
 	if (status == VQ_COMPLETED)
 		step.wanted = wants_completion;
@@ -283,7 +284,7 @@ wants_claim(const VqRow *row)
 void
 vq_claim(FunctionCallInfo fcinfo, VqPlace *place)
 {
-	Step		step = {"vqueue.claim()", wants_claim, VQ_CLAIM_SESSION};
+	Step		step = {"vqueue.claim()", VQ_MAY_MOVE, wants_claim, VQ_CLAIM_SESSION};
 
 	step.time_at = 1;
 	take_step(fcinfo, &step, place);
@@ -313,7 +314,7 @@ PG_FUNCTION_INFO_V1(vqueue_extend);
 Datum
 vqueue_extend(PG_FUNCTION_ARGS)
 {
-	Step		step = {"vqueue.extend()", wants_extension, VQ_EXTEND_SESSION};
+	Step		step = {"vqueue.extend()", VQ_MAY_MOVE, wants_extension, VQ_EXTEND_SESSION};
 
 	step.time_at = 1;
 	return step_datum(fcinfo, &step);
@@ -342,7 +343,7 @@ PG_FUNCTION_INFO_V1(vqueue_readmit);
 Datum
 vqueue_readmit(PG_FUNCTION_ARGS)
 {
-	Step		step = {"vqueue.readmit()", wants_readmission, VQ_READMIT_SESSION};
+	Step		step = {"vqueue.readmit()", VQ_MAY_STEER, wants_readmission, VQ_READMIT_SESSION};
 
 	step.values[1] = reason_argument(fcinfo, 1);
 	step.nulls = step.values[1] == (Datum) 0 ? " n" : NULL;
@@ -366,7 +367,7 @@ PG_FUNCTION_INFO_V1(vqueue_set_priority);
 Datum
 vqueue_set_priority(PG_FUNCTION_ARGS)
 {
-	Step		step = {"vqueue.set_priority()", wants_move, VQ_MOVE_SESSION};
+	Step		step = {"vqueue.set_priority()", VQ_MAY_STEER, wants_move, VQ_MOVE_SESSION};
 
 	step.values[1] = CStringGetTextDatum(vq_lane_names[vq_lane_argument(fcinfo, 1)]);
 	step.action = "set_priority";

@@ -35,7 +35,7 @@ static const char *const relation_names[VQ_RELATIONS] = {
 	"user_sessions_pkey", "user_sessions_queue_id_ticket_key", "user_sessions_live_key", "user_sessions_left_key",
 	"events_pkey", "events_queue_id_seq_key",
 	"pass_keys", "pass_keys_pkey", "pass_keys_tenant_key",
-	"audit_log", "client_joins", "client_joins_key",
+	"audit_log", "client_joins", "client_joins_key", "access", "access_pkey",
 	"tenant_features", "tenant_features_pkey", "queue_canaries"
 };
 

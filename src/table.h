@@ -3,7 +3,7 @@
  *		The tables of vqueue as C sees them: where they are, and their rows.
  *
  * Reading goes straight to an index, past the executor and thus past its
- * privilege checks.  The SQL functions that call this are the gate.
+ * privilege checks.  The SQL functions that call this are the gate, see access.h.
  */
 #ifndef VQ_TABLE_H
 #define VQ_TABLE_H
@@ -44,6 +44,8 @@ typedef enum VqRelation
 	VQ_AUDIT_LOG,
 	VQ_CLIENT_JOINS,
 	VQ_CLIENT_JOINS_KEY,
+	VQ_ACCESS,
+	VQ_ACCESS_PKEY,
 	VQ_SINCE_1_1,				/* from here on: not there in earlier versions of the SQL */
 	VQ_TENANT_FEATURES = VQ_SINCE_1_1,
 	VQ_TENANT_FEATURES_PKEY,
@@ -114,6 +116,9 @@ enum
 	Anum_pass_keys_earlier_until = 5,
 	Anum_pass_keys_secret = 6,
 
+	Anum_access_role = 1,
+	Anum_access_tenant_id = 2,
+	Anum_access_level = 3,
 	Anum_features_tenant_id = 1,
 	Anum_features_feature = 2,
 	Anum_features_enabled = 3,

@@ -8,6 +8,7 @@
 #include "access/detoast.h"
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "change.h"
 #include "client.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -25,6 +26,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/timestamp.h"
 
 /* Bytes of a session's texts. */
@@ -58,13 +60,6 @@ row_trigger_data(FunctionCallInfo fcinfo, VqRelation table)
 	return data;
 }
 
-/* Rows applied by replication come in no particular order, and are right at their origin. */
-static bool
-is_replica(void)
-{
-	return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA;
-}
-
 /*
  * Memory of a row's queue, with the queue kept from being dropped.  NULL if a
  * replica does not have it yet: memory is then built anew after the commit.
@@ -79,7 +74,7 @@ queue_of_row(const pg_uuid_t *id)
 	queue = vq_find_queue(id);
 	if (queue != NULL && !queue->gone)
 		return queue;
-	if (!is_replica())
+	if (!vq_is_replica())
 		ereport(ERROR,
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 				 errmsg("queue \"%s\" does not exist", vq_uuid_text(id)),
@@ -116,6 +111,11 @@ give_ticket(HeapTuple tuple, TupleDesc desc)
 		return tuple;			/* fails on the column's constraint */
 	priority = column(tuple, desc, Anum_sessions_priority, &isnull);
 	if (isnull)
+		return tuple;
+
+	/* Others' queues are as unknown as those there are not: row-level security refuses both. */
+	if (!vq_may_queue(DatumGetUUIDP(queue_id), VQ_MAY_STEER) &&
+		check_enable_rls(vq_relation(VQ_SESSIONS), InvalidOid, true) == RLS_ENABLED)
 		return tuple;
 	name = DatumGetTextPP(priority);
 	lane = vq_parse_lane(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
@@ -197,7 +197,7 @@ give_place(HeapTuple tuple, TupleDesc desc, const VqRow *old, VqRow new)
 	bool		isnull;
 	VqQueue    *queue;
 
-	if (is_replica() || new.status != VQ_WAITING || new.lane == old->lane ||
+	if (vq_is_replica() || new.status != VQ_WAITING || new.lane == old->lane ||
 		new.place_key != old->place_key || (queue = vq_find_queue(&new.queue_id)) == NULL)
 		return tuple;
 	new.place_key = vq_place_newcomer(queue, &new.queue_id, new.lane);
@@ -337,62 +337,6 @@ vqueue_session_before(PG_FUNCTION_ARGS)
 	return PointerGetDatum(give_place(tuple, desc, &old, new));
 }
 
-/*
- * Note the step of a session from what its row was, NULL for none, to what it
- * is.  True if a token was taken for it here.
- */
-static bool
-note_step(VqQueue *queue, const VqRow *old, const VqRow *row)
-{
-	int			old_kind = old != NULL ? vq_row_kind(old) : -1;
-	int			new_kind = vq_row_kind(row);
-	bool		inserted = old == NULL;
-	int64		stay = new_kind < 0 && vq_let_in_at(row) != 0 ? row->left_at - vq_let_in_at(row) : -1;
-	int			flags = 0;
-	bool		paid = false;
-
-	if (old_kind == new_kind)
-	{
-		/* A place given by hand, or where the row comes from: memory has the old one. */
-		if (old_kind >= 0 && old_kind < VQ_LANES && old->place_key != row->place_key)
-			vq_note_stale();
-		return false;
-	}
-	if (new_kind == VQ_INSIDE && !inserted)
-		flags = is_replica() ? VQ_ANNOUNCE | VQ_LET_IN : VQ_PAID | VQ_ANNOUNCE | VQ_LET_IN;
-	if (row->status == VQ_IS_READY)
-		flags |= VQ_CALL;
-	if (new_kind >= 0)
-		paid = vq_note_add(queue, row, new_kind, flags, !inserted && !is_replica()) || (flags & VQ_PAID);
-	if (old_kind >= 0)
-		vq_note_remove(queue, old, old_kind,
-					   new_kind < 0 ? VQ_ANNOUNCE : new_kind == VQ_INSIDE ? VQ_TAKEN : 0, stay);
-	return paid;
-}
-
-/* Note that a session inside has claimed its slot, must do so again, or has renewed its lease. */
-static void
-note_claim(VqQueue *queue, const VqRow *old, const VqRow *new)
-{
-	if (vq_row_kind(old) != VQ_INSIDE || vq_row_kind(new) != VQ_INSIDE ||
-		(old->status == new->status && old->extended_at == new->extended_at))
-		return;
-	if (new->status == VQ_IS_READY)
-		(void) vq_note_add(queue, new, VQ_CALLED, 0, false);
-	else
-		vq_note_remove(queue, new, VQ_CALLED, 0, -1);
-}
-
-/* Note what is counted of a session that was let in, or has ended. */
-static void
-note_figures(VqQueue *queue, const VqRow *old, const VqRow *new)
-{
-	if (vq_row_kind(old) != VQ_INSIDE && vq_row_kind(new) == VQ_INSIDE)
-		vq_note_count(queue, new->status, vq_let_in_at(new) - new->joined_at);
-	else if (vq_is_live(old) && !vq_is_live(new))
-		vq_note_count(queue, new->status, 0);
-}
-
 PG_FUNCTION_INFO_V1(vqueue_session_after);
 Datum
 vqueue_session_after(PG_FUNCTION_ARGS)
@@ -411,7 +355,7 @@ vqueue_session_after(PG_FUNCTION_ARGS)
 			return PointerGetDatum(NULL);
 		if (!vq_is_live(&row))
 			vq_note_ticket(queue, row.ticket);
-		else if (note_step(queue, NULL, &row))
+		else if (vq_note_step(queue, NULL, &row))
 			return PointerGetDatum(NULL);
 		if (vq_let_in_at(&row) != 0)
 			vq_note_let_in(queue, &row.queue_id, vq_let_in_at(&row));
@@ -431,10 +375,8 @@ vqueue_session_after(PG_FUNCTION_ARGS)
 	}
 	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
 	{
-		note_step(queue, &row, &new);
-		note_claim(queue, &row, &new);
-		note_figures(queue, &row, &new);
-		if (is_replica() && vq_let_in_at(&new) != 0 && vq_let_in_at(&new) != vq_let_in_at(&row))
+		vq_note_change(queue, &row, &new);
+		if (vq_is_replica() && vq_let_in_at(&new) != 0 && vq_let_in_at(&new) != vq_let_in_at(&row))
 			vq_note_let_in(queue, &row.queue_id, vq_let_in_at(&new));
 	}
 	else if (vq_is_live(&row))
@@ -467,7 +409,7 @@ admit_queue(const TriggerData *data, TupleDesc desc)
 	bool		isnull;
 	pg_uuid_t	tenant;
 
-	if (TRIGGER_FIRED_BY_DELETE(data->tg_event) || is_replica() || has_privs_of_role(GetUserId(), vq_owner()))
+	if (TRIGGER_FIRED_BY_DELETE(data->tg_event) || vq_is_replica() || has_privs_of_role(GetUserId(), vq_owner()))
 		return;
 	tenant = *DatumGetUUIDP(column(tuple, desc, Anum_queues_tenant_id, &isnull));
 	if (isnull || (!insert && memcmp(&tenant, DatumGetUUIDP(column(data->tg_trigtuple, desc, Anum_queues_tenant_id, &isnull)), UUID_LEN) == 0))
@@ -504,7 +446,7 @@ vqueue_queue_before(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("id of a queue cannot be changed"),
 				 errhint("Make a new queue, or rename this one.")));
-	if (is_replica())
+	if (vq_is_replica())
 		return PointerGetDatum(data->tg_newtuple);
 	values[0] = Int64GetDatum(DatumGetInt64(column(data->tg_trigtuple, desc, Anum_queues_version, &nulls[0])) + 1);
 	values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
@@ -540,7 +482,7 @@ vqueue_queue_after(PG_FUNCTION_ARGS)
 		vq_read_settings(data->tg_trigtuple, desc, &settings);
 		queue = vq_make_queue(&id, &made);
 		vq_note_queue(queue, &settings, made);
-		if (made && is_replica())
+		if (made && vq_is_replica())
 		{
 			/* Its sessions may have been replicated before it, and let in until now. */
 			vq_note_let_in(queue, &id, vq_now().wall);
@@ -550,7 +492,7 @@ vqueue_queue_after(PG_FUNCTION_ARGS)
 		insert_mark(&id, settings.state);
 		return PointerGetDatum(NULL);
 	}
-	if (TRIGGER_FIRED_BY_DELETE(data->tg_event) && !is_replica())
+	if (TRIGGER_FIRED_BY_DELETE(data->tg_event) && !vq_is_replica())
 		vq_forget_clients(&id);
 	queue = vq_find_queue(&id);
 	if (queue == NULL)
@@ -561,7 +503,7 @@ vqueue_queue_after(PG_FUNCTION_ARGS)
 
 		vq_read_settings(data->tg_trigtuple, desc, &before);
 		vq_read_settings(data->tg_newtuple, desc, &settings);
-		if (!is_replica() && (before.state & VQ_RELEASES) == 0 && (settings.state & VQ_RELEASES) != 0)
+		if (!vq_is_replica() && (before.state & VQ_RELEASES) == 0 && (settings.state & VQ_RELEASES) != 0)
 			vq_hold_draw(queue, &id);
 		vq_note_queue(queue, &settings, false);
 
@@ -626,10 +568,10 @@ vqueue_table_changed(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = trigger_data(fcinfo);
 
-	if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event) && !is_replica() &&
+	if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event) && !vq_is_replica() &&
 		RelationGetRelid(data->tg_relation) == vq_relation(VQ_QUEUES))
 		vq_forget_clients(NULL);
-	if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
+	if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event) && RelationGetRelid(data->tg_relation) != vq_relation(VQ_ACCESS))
 		vq_note_stale();
 	else
 		vq_note_names();

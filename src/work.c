@@ -1,15 +1,28 @@
 /*
  * work.c
  *		Transactions of the worker.
+ *
+ * The worker is a superuser's process, and what it writes may run code of others:
+ * triggers, defaults, expressions of indexes.  So from the beginning of a
+ * transaction to its end it is the owner of the tables, as autovacuum is, in an
+ * operation that is restricted: such code cannot leave anything behind in the
+ * session, or be deferred to a moment when the worker is itself again.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "miscadmin.h"
 #include "pgstat.h"
+#include "statement.h"
 #include "storage/lmgr.h"
 #include "table.h"
+#include "utils/guc.h"
 #include "utils/snapmgr.h"
 #include "work.h"
+
+/* Who the worker is outside, and what level of settings is taken back. */
+static VqCaller self;
+static int	settings_level;
 
 void
 vq_begin_work(const char *activity)
@@ -18,13 +31,19 @@ vq_begin_work(const char *activity)
 	pgstat_report_activity(STATE_RUNNING, activity);
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	GetUserIdAndSecContext(&self.userid, &self.context);
+	if (vq_installed())
+		SetUserIdAndSecContext(vq_owner(), self.context | SECURITY_RESTRICTED_OPERATION);
+	settings_level = NewGUCNestLevel();
 }
 
 void
 vq_end_work(void)
 {
+	AtEOXact_GUC(false, settings_level);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	SetUserIdAndSecContext(self.userid, self.context);
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }

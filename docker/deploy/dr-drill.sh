@@ -213,6 +213,34 @@ else
 fi
 [ "$("$bindir/postgres" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')" = "$major" ] ||
 	refuse "production is PostgreSQL $major, and $bindir is not"
+
+# Recovery stops where one of these is lower than it was on production.
+of_production()
+{
+	local short=${1/transactions/xacts}
+
+	if [ -n "$backup" ]; then
+		LC_ALL=C "$bindir/pg_controldata" "$backup" | sed -n "s/^${short/transaction/xact} setting: *//p"
+	else
+		source_sql "SHOW $1"
+	fi
+}
+here_it_is()
+{
+	local options=() setting
+
+	for setting in ${settings[@]+"${settings[@]}"}; do
+		options+=(-c "$setting")
+	done
+	# the folder only has to be there
+	"$bindir/postgres" -D "$(dirname "$target")" -c "config_file=$config" ${options[@]+"${options[@]}"} -C "$1"
+}
+for setting in max_connections max_worker_processes max_wal_senders max_prepared_transactions max_locks_per_transaction; do
+	there=$(of_production "$setting")
+	have=$(here_it_is "$setting") || refuse "the settings \"$config\" are wrong: see above"
+	[ "$have" -ge "$there" ] ||
+		refuse "production has $setting = $there, and here it would be $have: recovery would stop at that; raise it in $config, or by --set $setting=$there"
+done
 if [ -n "$lost_at" ]; then
 	lost_at=$(date -d "$lost_at" +%s.%N) || refuse '--lost-at takes a time'
 fi

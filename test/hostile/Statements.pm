@@ -28,6 +28,7 @@ my %values = (
 		q{repeat('x', 64)}, q{repeat('x', 200)}, q{repeat('x', 201)}, q{repeat('y', 1000)},
 		q{repeat('y', 1001)}, q{repeat(U&'\\00E9', 100)}, q{repeat(U&'\\00E9', 101)},
 		q{repeat('a', 8192)}, q{repeat('z', 10001)}, q{repeat('z', 3000000)}, q{hostile.new_name()},
+		q{'hostile_caller'}, q{'hostile_nobody'}, q{'other'}, q{'app'}, q{'monitor'}, q{'operator'}, q{'admin'},
 		q{'EdDSA'}, q{'HS256'}, q{'eyJhbGciOiJub25lIn0.e30.'}, q{vqueue.pass(hostile.session())}, q{vqueue.pass(hostile.session()) || 'A'}
 	],
 	'uuid' => [

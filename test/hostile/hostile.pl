@@ -73,7 +73,8 @@ $node->safe_psql('postgres', q{
 	GRANT USAGE ON SCHEMA vqueue TO hostile_caller;
 	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA vqueue TO hostile_caller;
 	CREATE ROLE hostile_writer IN ROLE hostile_caller;
-	GRANT ALL ON ALL TABLES IN SCHEMA vqueue TO hostile_writer});
+	GRANT ALL ON ALL TABLES IN SCHEMA vqueue TO hostile_writer;
+	SELECT vqueue.grant_access('hostile_caller', 'default', 'operator'), vqueue.grant_access('hostile_writer', 'other', 'admin')});
 wait_for_worker($node);
 
 # Rows of text into a list of lists.

@@ -13,6 +13,11 @@ SELECT no_plan();
 -- functions: name, arguments, result, volatility
 CREATE TEMP TABLE face (name name, arguments name[], result text, volatility text);
 INSERT INTO face VALUES
+    ('create_tenant', '{text,text}', 'uuid', 'volatile'),
+    ('drop_tenant', '{text,boolean}', 'void', 'volatile'),
+    ('grant_access', '{text,text,text}', 'void', 'volatile'),
+    ('revoke_access', '{text,text}', 'boolean', 'volatile'),
+    ('renew_access', '{}', 'integer', 'volatile'),
     ('create_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone,interval,interval,integer,interval}', 'uuid', 'volatile'),
     ('alter_queue', '{text,integer,integer,text,integer,integer,text,text,integer[],interval,interval,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone,interval,interval,integer,interval}', 'void', 'volatile'),
     ('alter_tenant', '{text,integer,integer,text,text}', 'void', 'volatile'),
@@ -92,7 +97,7 @@ SELECT is(pg_get_function_arguments('vqueue.create_queue'::regproc),
           'closes_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
           'session_retention interval DEFAULT ''00:00:00''::interval, '
           'pass_lifetime interval DEFAULT ''00:15:00''::interval, client_limit integer DEFAULT 0, '
-          'client_window interval DEFAULT ''01:00:00''::interval', 'create_queue: names and defaults');
+          'client_window interval DEFAULT ''00:10:00''::interval', 'create_queue: names and defaults');
 
 -- the type place
 SELECT columns_are('vqueue', 'place', '{id,queue,user_id,status,priority,ticket,position,estimated_wait,estimated_wait_p90,next_poll_after,joined_at,served_at,left_at}'::name[]);

@@ -126,8 +126,7 @@ SELECT count(*) FROM (SELECT vqueue.join('door', pg_temp.u(n), client_key => 'by
 SELECT pg_temp.attempt($$SELECT vqueue.join('door', pg_temp.u(45), client_key => 'by sql')$$) ~ '^54000';
 DROP TRIGGER zzz ON vqueue.user_sessions;
 -- an application needs no right on the table
-GRANT USAGE ON SCHEMA vqueue TO abuse_app;
-GRANT EXECUTE ON FUNCTION vqueue.join TO abuse_app;
+SELECT vqueue.grant_access('abuse_app', 'default', 'app');
 SET ROLE abuse_app;
 SELECT status FROM vqueue.join('door', pg_temp.u(51), client_key => 'app');
 SELECT pg_temp.attempt('SELECT count(*) FROM vqueue.client_joins') ~ '^42501';
@@ -231,5 +230,6 @@ SELECT vqueue.drop_queue('many', force => true);
 RESET vqueue.tenant;
 DELETE FROM vqueue.tenants WHERE name = 'abused';
 SELECT * FROM vqueue.check();
+SELECT vqueue.revoke_access('abuse_app', 'default');
 DROP OWNED BY abuse_app;
 DROP ROLE abuse_app;

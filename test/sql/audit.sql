@@ -130,9 +130,8 @@ COMMIT;
 SELECT pg_temp.news();
 
 -- who: the user who is there and the role that was set, whoever's rights a function has
-GRANT USAGE ON SCHEMA vqueue TO audit_boss, audit_eve;
-GRANT EXECUTE ON FUNCTION vqueue.open, vqueue._set_state, vqueue._queue, vqueue.remove, vqueue._audit, vqueue._tenant TO audit_boss;
-GRANT SELECT, UPDATE ON vqueue.queues TO audit_boss;
+SELECT vqueue.grant_access('audit_boss', 'audited', 'operator'), vqueue.grant_access('audit_eve', 'audited', 'admin');
+SELECT regexp_replace(n, '"granted_by": "[^"]*"', '...') FROM pg_temp.news() n;
 CREATE FUNCTION pg_temp.close_as_owner() RETURNS void LANGUAGE sql SECURITY DEFINER AS $$ SELECT vqueue.close('drawn') $$;
 SET ROLE audit_boss;
 SELECT vqueue.open('drawn');
@@ -200,8 +199,8 @@ SELECT regexp_replace(n, '"created_at".*', '...') FROM pg_temp.news() n;
 RESET vqueue.tenant;
 SELECT vqueue.drop_queue('imported');
 DELETE FROM vqueue.tenants WHERE name = 'audited';
-SELECT regexp_replace(n, '"created_at".*', '...') FROM pg_temp.news() n;
+SELECT regexp_replace(n, '"(created_at|granted_by)".*', '...') FROM pg_temp.news() n;
 SELECT * FROM vqueue.check();
-REVOKE ALL ON SCHEMA vqueue FROM audit_boss, audit_eve;
+SELECT vqueue.renew_access();
 DROP OWNED BY audit_boss, audit_eve;
 DROP ROLE audit_boss, audit_eve;

@@ -34,6 +34,18 @@ CREATE FUNCTION pg_temp.s(queue text, n int) RETURNS uuid LANGUAGE sql AS
 $$ SELECT id FROM vqueue.user_sessions
     WHERE queue_id = vqueue._queue(queue) AND user_id = pg_temp.u(n) ORDER BY left_at IS NULL DESC, ticket DESC LIMIT 1 $$;
 
+-- how many rows of a table or view are seen, or the state of the error
+CREATE FUNCTION pg_temp.rows_of(relation text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    n text;
+BEGIN
+    EXECUTE format('SELECT count(*) FROM vqueue.%I', relation) INTO n;
+    RETURN n;
+EXCEPTION WHEN OTHERS THEN
+    RETURN SQLSTATE;
+END
+$$;
+
 SET client_min_messages = warning;
 DROP ROLE IF EXISTS regress_vqueue_user;
 RESET client_min_messages;
@@ -61,9 +73,23 @@ SELECT pg_temp.attempt($$SELECT vqueue.position('q', 1)$$);
 SELECT c.relname, split_part(pg_temp.attempt(format('SELECT count(*) FROM vqueue.%I', relname)), ':', 1)
   FROM pg_class c WHERE relnamespace = 'vqueue'::regnamespace AND relkind IN ('r', 'v') ORDER BY relname COLLATE "C";
 RESET ROLE;
--- what a visitor's client needs, and no table
-GRANT EXECUTE ON FUNCTION vqueue.join, vqueue.poll, vqueue.status, vqueue.heartbeat, vqueue.leave, vqueue.complete,
-    vqueue.position(uuid), vqueue.position(text, bigint), vqueue.join_many, vqueue.release, vqueue.remove TO regress_vqueue_user;
+-- who may execute all of it, and read and write each table, but has no access, sees nothing
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA vqueue TO regress_vqueue_user;
+GRANT ALL ON ALL TABLES IN SCHEMA vqueue TO regress_vqueue_user;
+SET ROLE regress_vqueue_user;
+SELECT pg_temp.attempt($$SELECT vqueue.join('q')$$);
+SELECT pg_temp.attempt($$SELECT vqueue.create_queue('mine')$$);
+SELECT pg_temp.attempt($$SELECT vqueue.check()$$);
+SELECT pg_temp.attempt($$SELECT vqueue.rebuild()$$);
+SELECT pg_temp.attempt($$SELECT vqueue.create_tenant('mine')$$);
+SELECT pg_temp.attempt($$SELECT vqueue.grant_access('regress_vqueue_user', 'default', 'app')$$);
+SELECT c.relname, pg_temp.rows_of(c.relname) FROM pg_class c
+ WHERE relnamespace = 'vqueue'::regnamespace AND relkind IN ('r', 'v') ORDER BY relname COLLATE "C";
+RESET ROLE;
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA vqueue FROM regress_vqueue_user;
+REVOKE ALL ON ALL TABLES IN SCHEMA vqueue FROM regress_vqueue_user;
+-- what a visitor's client needs, and no table but that of events
+SELECT vqueue.grant_access('regress_vqueue_user', 'default', 'app');
 SET ROLE regress_vqueue_user;
 SELECT status, ticket, position FROM vqueue.join('q', pg_temp.u(2));
 SELECT id AS mine FROM vqueue.join('q', pg_temp.u(2)) \gset
@@ -71,7 +97,10 @@ SELECT position FROM vqueue.poll(:'mine');
 SELECT position FROM vqueue.status(:'mine');
 SELECT vqueue.heartbeat(:'mine'), vqueue.position(:'mine'), vqueue.position('q', 2);
 SELECT position FROM vqueue.join_many('q', ARRAY[pg_temp.u(3)]);
+SELECT pg_temp.attempt($$SELECT vqueue.release('q', 1)$$);
+RESET ROLE;
 SELECT vqueue.release('q', 1);
+SET ROLE regress_vqueue_user;
 SELECT status FROM vqueue.complete(:'s');
 SELECT status FROM vqueue.leave(:'mine');
 -- it is itself again after each call, also after one that fails
@@ -120,3 +149,7 @@ RESET search_path;
 DROP SCHEMA regress_evil CASCADE;
 DROP OWNED BY regress_vqueue_user;
 DROP ROLE regress_vqueue_user;
+-- access of a role that was dropped is forgotten
+SELECT count(*) FROM vqueue.access;
+SELECT vqueue.renew_access();
+SELECT count(*) FROM vqueue.access;

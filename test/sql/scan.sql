@@ -84,12 +84,11 @@ SET ROLE regress_vqueue_scanner;
 SELECT * FROM vqueue.poll(:'third');
 EXECUTE poll(:'third');
 RESET ROLE;
-GRANT EXECUTE ON FUNCTION vqueue.poll TO regress_vqueue_scanner;
+SELECT vqueue.grant_access('regress_vqueue_scanner', 'default', 'app');
 SET ROLE regress_vqueue_scanner;
 EXECUTE poll(:'third');
 RESET ROLE;
-REVOKE EXECUTE ON FUNCTION vqueue.poll FROM regress_vqueue_scanner;
-REVOKE USAGE ON SCHEMA vqueue FROM regress_vqueue_scanner;
+SELECT vqueue.revoke_access('regress_vqueue_scanner', 'default');
 DROP ROLE regress_vqueue_scanner;
 
 -- a function with settings, or another's rights, is called as these ask

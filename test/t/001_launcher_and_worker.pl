@@ -13,13 +13,13 @@ use VqueueNode;
 
 my $node = new_vqueue_node('main');
 
-# A queue in which the worker always has something to do.
+# A queue in which the worker has something to do for a quarter of an hour.
 sub make_busy
 {
 	my ($db) = @_;
 
 	$node->safe_psql($db, q{
-		SELECT vqueue.create_queue('busy', 6000, 10000000);
+		SELECT vqueue.create_queue('busy', 1500, 10000000);
 		SELECT count(*) FROM vqueue.join_many('busy', } . users('b', 1, 20000) . q{)});
 	$node->poll_query_until($db,
 		q{SELECT released > 0 FROM vqueue.overview WHERE queue = 'busy'})

@@ -150,9 +150,9 @@ check_clean($node, 'postgres', 'memory is right after it');
 
 # ---- the pacer ----
 
-# 20 at once, then one every 100 ms; the restarts come while 300 wait.
+# 20 at once, then one every 100 ms; the restarts come while 3000 wait.
 $session->abandon;
-$node->safe_psql('postgres', "SELECT count(*) FROM vqueue.join_many('paced', " . users('f', 1, 300) . ')');
+$node->safe_psql('postgres', "SELECT count(*) FROM vqueue.join_many('paced', " . users('f', 1, 3000) . ')');
 foreach my $mode (qw(immediate fast immediate))
 {
 	my $released = $node->safe_psql('postgres',

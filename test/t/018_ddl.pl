@@ -47,7 +47,7 @@ sub ddl
 	return is($err, '', $name);
 }
 
-# A queue whose line never ends, so that the worker always has to do.
+# A queue whose line does not end for long, so that the worker always has to do.
 sub make_busy
 {
 	my ($db, $n) = @_;
@@ -55,7 +55,7 @@ sub make_busy
 	$node->safe_psql($db, 'CREATE EXTENSION IF NOT EXISTS vqueue');
 	wait_for_worker($node, $db);
 	$node->safe_psql($db, q{
-		SELECT vqueue.create_queue('busy', 6000, 10000000);
+		SELECT vqueue.create_queue('busy', 600, 10000000);
 		SELECT count(*) FROM vqueue.join_many('busy', } . users('b', 1, $n) . ')');
 	return;
 }
@@ -260,7 +260,7 @@ crowd_is_there('d', 5000, 'after commands that failed');
 
 $node->safe_psql('postgres', q{CREATE ROLE owner CREATEDB; GRANT owner TO CURRENT_USER; ALTER DATABASE d OWNER TO owner});
 $node->safe_psql('postgres', q{CREATE ROLE visitor LOGIN; GRANT visitor TO owner});
-$node->safe_psql('d', 'GRANT USAGE ON SCHEMA vqueue TO visitor; GRANT EXECUTE ON FUNCTION vqueue.join TO visitor');
+$node->safe_psql('d', q{SELECT vqueue.grant_access('visitor', 'default', 'app')});
 
 # The worker is a superuser's process, which the owner may not terminate.
 my $guest;

@@ -16,7 +16,7 @@ use VqueueNode;
 
 my $node = new_vqueue_node('main', conf => 'shared_buffers = 64MB');
 
-# Each neighbour lets one in every 100 ms.
+# Each neighbour lets one in every 100 ms, for a quarter of an hour.
 my @neighbours = qw(n1 n2 n3);
 
 sub set_up
@@ -30,7 +30,7 @@ sub set_up
 	foreach my $queue (@neighbours)
 	{
 		$node->safe_psql($db, "SELECT vqueue.create_queue('$queue', 600, 100000)");
-		$node->safe_psql($db, "SELECT count(*) FROM vqueue.join_many('$queue', " . users('a', 1, 3000) . ')');
+		$node->safe_psql($db, "SELECT count(*) FROM vqueue.join_many('$queue', " . users('a', 1, 10000) . ')');
 	}
 	$node->safe_psql($db, "SELECT count(*) FROM vqueue.join_many('sick', " . users('a', 1, 3000) . ')');
 	return;

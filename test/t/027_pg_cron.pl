@@ -136,18 +136,15 @@ is(sql(q{SELECT count(*) FILTER (WHERE schedule = '@daily'), count(*) FILTER (WH
 # Of another role, who may do what the job does and nothing else.
 sql(q{
 	CREATE ROLE keeper LOGIN;
-	GRANT USAGE ON SCHEMA vqueue, cron TO keeper;
-	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA vqueue TO keeper;
-	GRANT SELECT ON ALL TABLES IN SCHEMA vqueue TO keeper;
-	GRANT UPDATE ON vqueue.queues TO keeper;
+	GRANT USAGE ON SCHEMA cron TO keeper;
+	SELECT vqueue.grant_access('keeper', 'default', 'operator');
 	SELECT vqueue.create_queue('kept', state => 'closed'), vqueue.create_queue('kept too')});
 sql(q{SET ROLE keeper; SELECT vqueue.schedule_state('kept', '@reboot', 'open'), vqueue.schedule_state('kept too', '@reboot', 'open')});
 is(sql(q{SET ROLE keeper; SELECT string_agg(queue, ',' ORDER BY queue) FROM vqueue.schedules}), 'kept,kept too', 'a role sees its own jobs');
 is(sql("SET ROLE keeper; SELECT vqueue.unschedule($job)"), 'f', 'and takes away no other');
 sql(q{SELECT vqueue.drop_queue('kept too')});
 is(sql(q{SELECT count(*) FROM cron.job WHERE username = 'keeper'}), '1', 'a superuser who drops a queue takes everybody\'s jobs of it along');
-fails(q{CREATE ROLE stranger; GRANT USAGE ON SCHEMA vqueue TO stranger; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA vqueue TO stranger;
-	GRANT SELECT ON ALL TABLES IN SCHEMA vqueue TO stranger; SET ROLE stranger; SELECT * FROM vqueue.schedules; } . $open,
+fails(q{CREATE ROLE stranger; SELECT vqueue.grant_access('stranger', 'default', 'operator'); SET ROLE stranger; SELECT * FROM vqueue.schedules; } . $open,
 	'42501', qr/permission denied for schema cron/, 'who may not use pg_cron');
 
 # Another tenant, renamed afterwards as are two queues; one queue is dropped, another one deleted by hand.

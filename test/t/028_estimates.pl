@@ -18,6 +18,7 @@ $node->safe_psql('postgres', q{
 	CREATE EXTENSION vqueue;
 	SELECT vqueue.create_queue('hall', 480, 16);
 	SELECT vqueue.create_queue('idle', 60, 16);
+	SELECT vqueue.create_queue('raffle', 60, 1000, method => 'random');
 	CREATE TABLE asked (at timestamptz, id uuid, median interval, p90 interval);
 	CREATE TABLE late (since timestamptz, until timestamptz)});
 wait_for_worker($node);
@@ -27,7 +28,8 @@ is($node->safe_psql('postgres', q{
 	SELECT estimated_wait, estimated_wait_p90, estimate_error IS NULL FROM vqueue.overview WHERE queue = 'idle'}),
 	'00:00:00|00:00:00|t', 'an empty queue');
 
-$node->safe_psql('postgres', q{SELECT count(*) FROM vqueue.join_many('hall', } . users('a', 1, 230) . ')');
+$node->safe_psql('postgres', q{SELECT count(*) FROM vqueue.join_many('hall', } . users('a', 1, 230) . q{);
+	SELECT count(*) FROM vqueue.join_many('raffle', } . users('f', 1, 30) . ')');
 
 # The visitors: each leaves when its time has come, until nobody is there any more.
 # Where the machine keeps them from it, that is written down.
@@ -107,6 +109,11 @@ SKIP:
 	ok($node->poll_query_until('postgres', q{SELECT estimate_error BETWEEN 0 AND 0.3 FROM vqueue.overview WHERE queue = 'hall'}),
 		'the overview shows the error');
 }
+
+# Places at random are kept book of as well.
+ok($node->poll_query_until('postgres', q{SELECT estimate_error BETWEEN 0 AND 0.3 FROM vqueue.overview WHERE queue = 'raffle'}),
+	'also where places are random');
+$node->safe_psql('postgres', q{SELECT vqueue.drop_queue('raffle', true)});
 
 # Nothing is told while nobody is let in; after a crash estimates go on by what the tables know.
 $node->safe_psql('postgres', q{SELECT count(*) FROM vqueue.join_many('hall', } . users('b', 1, 40) . q{); SELECT vqueue.pause('hall')});

@@ -305,9 +305,7 @@ is($names, 'vqueue_in_recovery vqueue_max_concurrent_users vqueue_memory_bytes v
 
 # ---- who sees what ----
 
-$sql->(q{CREATE ROLE shopkeeper; GRANT USAGE ON SCHEMA vqueue TO shopkeeper; GRANT SELECT ON vqueue.metrics TO shopkeeper;
-	GRANT EXECUTE ON FUNCTION vqueue._counters, vqueue._figures, vqueue._tenant, vqueue._wait_bounds, vqueue._worker, vqueue._sample,
-		vqueue._replay_delay, vqueue.memory TO shopkeeper});
+$sql->(q{CREATE ROLE shopkeeper; SELECT vqueue.grant_access('shopkeeper', 'shop', 'monitor')});
 my $seen = q{SELECT string_agg(DISTINCT labels->>'tenant', ' ') FROM vqueue.metrics WHERE name IN ('vqueue_waiting', 'vqueue_released_total')};
 is($sql->("SET vqueue.tenant = 'shop'; SET ROLE shopkeeper; $seen"), 'shop', 'who is not of pg_monitor sees the queues of the tenant only');
 is($sql->("SET vqueue.tenant = 'shop'; SET ROLE exporter; $seen"), 'default shop', 'a member sees all');

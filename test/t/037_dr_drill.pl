@@ -187,6 +187,8 @@ foreach my $refused (
 	[ [ '--target', "$dir/x", '--backup', $archive ], qr/no base backup/ ],
 	[ [ '--target', "$dir/x", '--lost-at', 'now' ], qr/goes with --backup/ ],
 	[ [ '--target', "$dir/x", '--set', 'nonsense' ], qr/NAME=VALUE/ ],
+	[ [ '--target', "$dir/x", '--set', 'max_connections=10' ], qr/production has max_connections = 60, and here it would be 10: recovery would stop/ ],
+	[ [ '--target', "$dir/x", '--set', 'shared_buffers=lots' ], qr/are wrong/ ],
 	[ [ '--target', "$dir/none/x" ], qr/no folder that can be written/ ],
 	[ ['--sideways'], qr/there is no option/ ])
 {
@@ -221,6 +223,9 @@ my $lost_at = Time::HiRes::time();
 $crowd->wait_for_end;
 
 my $restored = PostgreSQL::Test::Cluster->new('restored');
+($status, $figures, $said) = run_drill('--target', "$dir/x", '--backup', $main->backup_dir . '/b', '--set', 'max_wal_senders=3');
+is($status, 2, 'a backup tells what its server had');
+like($said, qr/production has max_wal_senders = 10, and here it would be 3/, 'and what is less is refused');
 ($status, $figures, $said) = run_drill('--target', "$dir/kept", '--backup', $main->backup_dir . '/b', '--lost-at', "\@$lost_at", '--keep',
 	'--port', $restored->port, '--set', "unix_socket_directories=$dir/kept/socket," . $restored->host);
 is($status, 0, 'production is killed, and brought back from its archive') or diag($said);

@@ -66,6 +66,9 @@ shared_preload_libraries = 'vqueue'
 shared_buffers = 16MB
 max_connections = 40
 log_statement = none
+# where replay lags, as on a slow machine, it waits for who reads rather than end him
+max_standby_streaming_delay = -1
+max_standby_archive_delay = -1
 CONF
 	$node->append_conf('postgresql.conf', $params{conf})
 	  if defined $params{conf};

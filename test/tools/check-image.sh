@@ -116,7 +116,7 @@ inside "$folder/builder" /source/docker/build.sh /built >"$folder/log" 2>&1 || {
 }
 is 'what was built' 'vqueue.control vqueue.so' \
 	"$(find "$folder/builder/built" -name 'vqueue.*' -printf '%f\n' | sort | xargs)"
-is 'each script of sql/' "$(cd "$source/sql" && echo vqueue--*)" \
+is 'each script of sql/' "$(find "$source/sql" -name 'vqueue--*' -printf '%f\n' | LC_ALL=C sort | xargs)" \
 	"$(find "$folder/builder/built" -name 'vqueue--*' -printf '%f\n' | LC_ALL=C sort | xargs)"
 
 say 'runtime.sh'

@@ -101,7 +101,7 @@ if ! command -v apt-get >/dev/null; then
 	cat <<-TEXT
 		This is neither Debian nor Ubuntu, so no package is installed.  Needed are
 		PostgreSQL $oldest or newer with its development files, libpq, libssl, gcc, make, and
-		for the tests also pgTAP with pg_prove, pg_cron, perl with IPC::Run, clang with libFuzzer, gcc with libasan and
+		for the tests also pgTAP with pg_prove, pg_cron, plpgsql_check, perl with IPC::Run, clang with libFuzzer, gcc with libasan and
 		libubsan, valgrind, libfaketime, Python with PyJWT, cryptography and psycopg, node with pg, DBD::Pg, a JDK with
 		the JDBC driver, Go with lib/pq, PgBouncer, Prometheus with promtool, Alertmanager and postgres_exporter,
 		nginx, Compose, shellcheck and openssl.
@@ -130,7 +130,7 @@ if [ "$purpose" = test ]; then
 	command -v node >/dev/null || wanted+=(nodejs)
 	[ "${VQUEUE_DRIVERS:-yes}" = no ] || wanted+=("${drivers[@]}")
 	if [ -n "$major" ]; then
-		wanted+=("postgresql-$major-pgtap" "postgresql-$major-cron")
+		wanted+=("postgresql-$major-pgtap" "postgresql-$major-cron" "postgresql-$major-plpgsql-check")
 	fi
 	can_fuzz || wanted+=(libclang-rt-dev)
 fi
@@ -204,10 +204,10 @@ if [ ${#missing[@]} -gt 0 ]; then
 	fi
 	update_lists
 	# Before Debian 12 the fuzzer's runtime came with clang, in no package of its own;
-	# not every server that there is a package of has one of pg_cron too; psycopg 3 is newer.
+	# not every server that there is a package of has one of pg_cron or plpgsql_check too; psycopg 3 is newer.
 	for i in "${!missing[@]}"; do
 		case ${missing[i]} in
-			libclang-rt-dev | *-cron | python3-psycopg | golang-github-lib-pq-dev) available "${missing[i]}" || unset 'missing[i]' ;;
+			libclang-rt-dev | *-cron | *-plpgsql-check | python3-psycopg | golang-github-lib-pq-dev) available "${missing[i]}" || unset 'missing[i]' ;;
 		esac
 	done
 	if [ ${#missing[@]} -gt 0 ]; then

@@ -35,6 +35,7 @@ typedef struct Person
 	int			lane;
 	bool		waits;
 	int64		let_in;			/* 0: not yet */
+	double		key;			/* by what it stands, and then by when it came */
 } Person;
 
 typedef struct Question
@@ -61,6 +62,7 @@ typedef struct World
 	int			n_people;
 	int			n_asked;
 	int			first[VQ_LANES];	/* before which nobody of the lane waits */
+	double		passed[VQ_LANES];	/* the highest key let in */
 
 	/* All above is zeroed before each play. */
 	Event	   *events;			/* a binary heap */
@@ -144,6 +146,19 @@ stay(World *w)
 
 /* ---- what happens ---- */
 
+static bool
+places_are_random(const World *w)
+{
+	return w->scenario->random && w->now.mono >= w->scenario->random_from * SECOND;
+}
+
+/* Whether somebody stands before another in their lane; who came earlier has a lower number. */
+static bool
+is_ahead(const World *w, int a, int b)
+{
+	return w->people[a].key < w->people[b].key || (w->people[a].key == w->people[b].key && a < b);
+}
+
 static void
 join(World *w, int lane)
 {
@@ -152,6 +167,8 @@ join(World *w, int lane)
 	MUST(w->n_people < MAX_PEOPLE);
 	person->lane = lane;
 	person->waits = true;
+	if (places_are_random(w))
+		person->key = w->passed[lane] - log(chance(w));
 	w->count[lane]++;
 	vq_flow_joined(&w->flow, lane);
 	if (w->scenario->patience > 0)
@@ -163,9 +180,15 @@ join(World *w, int lane)
 static int
 head_of(World *w, int lane)
 {
+	int			head;
+
 	while (!w->people[w->first[lane]].waits || w->people[w->first[lane]].lane != lane)
 		w->first[lane]++;
-	return w->first[lane];
+	head = w->first[lane];
+	for (int i = head + 1; i < w->n_people && w->scenario->random; i++)
+		if (w->people[i].waits && w->people[i].lane == lane && is_ahead(w, i, head))
+			head = i;
+	return head;
 }
 
 static void
@@ -181,6 +204,7 @@ let_in(World *w)
 		vq_lanes_turn(&w->lanes, w->count, lane);
 		w->people[who].waits = false;
 		w->people[who].let_in = w->now.mono;
+		w->passed[lane] = Max(w->passed[lane], w->people[who].key);
 		w->count[lane]--;
 		w->inside++;
 		w->forecast.gone++;
@@ -197,12 +221,20 @@ let_in(World *w)
 static void
 look(World *w)
 {
-	VqSituation situation = {w->now, &w->pacer, &w->lanes, w->count, 0, w->inside, w->scenario->cap};
+	VqSituation situation = {w->now, &w->pacer, &w->lanes, w->count, 0, w->inside, w->scenario->cap, NULL};
+	int64		ahead[VQ_LANES] = {0};
 	int64		waiting = 0;
 
 	for (int lane = 0; lane < VQ_LANES; lane++)
 		waiting += w->count[lane];
 	vq_flow_look(&w->flow, w->now.mono, waiting);
+
+	if (places_are_random(w))
+	{
+		for (int i = 0; i < w->n_people; i++)
+			ahead[w->people[i].lane] += w->people[i].waits && w->people[i].key == 0;
+		situation.ahead = ahead;
+	}
 
 	/* Made only if somebody will ask, as that is what takes time. */
 	if (w->next_ask < w->now.mono + SECOND)
@@ -225,8 +257,8 @@ ask(World *w)
 	if (who >= w->n_people || w->forecast.at == 0 || w->now.mono < w->scenario->ask_from * SECOND)
 		return;
 	MUST(w->n_asked < MAX_ASKED);
-	for (int i = 0; i < who; i++)
-		rank += w->people[i].waits && w->people[i].lane == w->people[who].lane;
+	for (int i = 0; i < w->n_people; i++)
+		rank += w->people[i].waits && w->people[i].lane == w->people[who].lane && is_ahead(w, i, who);
 	question->who = who;
 	question->at = w->now.mono;
 	question->answer = vq_forecast_wait(&w->forecast, w->now.mono, w->people[who].lane,

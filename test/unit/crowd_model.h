@@ -34,6 +34,8 @@ typedef struct Scenario
 	int			crowd;			/* who join at once */
 	double		crowd_at;
 	int			weight[VQ_LANES];
+	bool		random;			/* newcomers come to random places, */
+	double		random_from;	/* from then on; who came before stands ahead of them */
 	double		ask_from;		/* estimates from then on count */
 	double		until;
 } Scenario;

@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "mingle.h"
 #include "polite.h"
 #include "score.h"
 #include "tap.h"
@@ -49,6 +50,22 @@ static const Scenario scenarios[] = {
 	.ask_from = 30, .until = 800},
 	{.name = "people walk away, the cap", .rate = 6000, .cap = 100, .stays = RANDOM, .stay = 60, .patience = 300,
 	.joins[VQ_LANE_NORMAL] = 2, .crowd = 1200, .ask_from = 60, .until = 900},
+	{.name = "random places, nobody comes", .rate = 120, .cap = 100000, .stay = 60, .crowd = 1500, .random = true,
+	.until = 800},
+	{.name = "random places, a crowd that comes at once", .rate = 120, .cap = 100000, .stay = 60, .crowd = 1000,
+	.crowd_at = 100, .random = true, .ask_from = 100, .until = 650},
+	{.name = "random places, as many come as go", .rate = 300, .cap = 100000, .stay = 60,
+	.joins[VQ_LANE_NORMAL] = 5, .crowd = 1500, .random = true, .ask_from = 120, .until = 1500},
+	{.name = "random places, more come than go", .rate = 240, .cap = 100000, .stay = 60,
+	.joins[VQ_LANE_NORMAL] = 6, .crowd = 1000, .random = true, .ask_from = 120, .until = 1200},
+	{.name = "random places, the cap", .rate = 6000, .cap = 200, .stays = RANDOM, .stay = 60,
+	.joins[VQ_LANE_NORMAL] = 2, .crowd = 2000, .random = true, .ask_from = 180, .until = 1200},
+	{.name = "random places behind those who came before", .rate = 300, .cap = 100000, .stay = 60,
+	.joins[VQ_LANE_NORMAL] = 4, .crowd = 1500, .random = true, .random_from = 60, .ask_from = 200, .until = 1200},
+	{.name = "random places, and people walk away", .rate = 180, .cap = 100000, .stay = 60, .patience = 600,
+	.joins[VQ_LANE_NORMAL] = 4, .crowd = 1500, .random = true, .ask_from = 120, .until = 1000},
+	{.name = "random places in strict lanes", .rate = 300, .cap = 100000, .stay = 60,
+	.joins = {1, 0.5, 2, 0}, .crowd = 1500, .random = true, .ask_from = 120, .until = 1200},
 	{.name = "everything at once", .rate = 240, .cap = 150, .stays = MIXED, .stay = 60, .patience = 600,
 	.joins = {0.2, 0.3, 1, 0.3}, .crowd = 1000, .weight = {10, 5, 3, 1}, .ask_from = 120, .until = 1200},
 };
@@ -74,6 +91,7 @@ static VqFlow flow;
 static VqPacer pacer;
 static VqLanes lanes;
 static int64 count[VQ_LANES];
+static const int64 *ahead;		/* of random places; NULL: there are none */
 static VqNow now;
 static VqForecast forecast;
 
@@ -83,6 +101,7 @@ begin(int rate)
 	memset(&flow, 0, sizeof(flow));
 	memset(&lanes, 0, sizeof(lanes));
 	memset(count, 0, sizeof(count));
+	ahead = NULL;
 	now.wall = now.mono = 1000 * SECOND;
 	vq_pacer_init(&pacer, now, rate, vq_pacer_default_burst(rate), false);
 }
@@ -90,7 +109,7 @@ begin(int rate)
 static void
 foresee(int64 inside, int64 cap, int64 going)
 {
-	VqSituation situation = {now, &pacer, &lanes, count, going, inside, cap};
+	VqSituation situation = {now, &pacer, &lanes, count, going, inside, cap, ahead};
 
 	vq_forecast(&flow, &situation, &forecast);
 }
@@ -170,11 +189,85 @@ test_slots(void)
 	ok(wait_at(1).median > 55 * SECOND, "with more inside than may be, some have to leave first");
 }
 
+/* Let in and joining at an even pace, in a few steps or in many. */
+static double
+mingle(VqMingle *mingle, int steps, double let_in, double joined, double impatience)
+{
+	for (int i = 1; i <= steps; i++)
+		vq_mingle_move(mingle, let_in / steps, joined / steps, impatience / steps, exp(impatience * i / steps));
+	return vq_mingle_passed(mingle);
+}
+
+static bool
+near(double got, double wanted)
+{
+	return fabs(got - wanted) <= 0.6 + wanted / 100;
+}
+
+static void
+test_random_places(void)
+{
+	VqMingle	m;
+	int64		none[VQ_LANES] = {0};
+
+	vq_mingle_begin(&m, 0, 100);
+	ok(near(mingle(&m, 100, 40, 0, 0), 40), "where nobody joins, so many have come in as were let in");
+	ok(vq_mingle_variance(&m, 0) == 0, "of which all are certain");
+	for (int steps = 3; steps <= 300; steps *= 10)
+	{
+		vq_mingle_begin(&m, 0, 1000);
+		ok(near(mingle(&m, steps, 1000 * M_LN2, 1000 * M_LN2, 0), 500),
+		   "where as many join, half of a thousand by the time of 693, in %d steps", steps);
+		vq_mingle_begin(&m, 0, 1000);
+		ok(near(mingle(&m, steps, 1000, 2000, 0), 500), "where twice as many join, by the time of a thousand");
+		vq_mingle_begin(&m, 0, 1000);
+		ok(near(mingle(&m, steps, 0, 300, 1), 0), "whoever walks away does so ahead and behind");
+	}
+	vq_mingle_begin(&m, 200, 1000);
+	ok(near(mingle(&m, 100, 150, 1000, 0), 150), "nobody comes ahead of those without a random place");
+	ok(near(mingle(&m, 100, 50, 0, 0), 200) && near(mingle(&m, 1000, 2000 * M_LN2, 2000 * M_LN2, 0), 700),
+	   "but of all who joined meanwhile of the others");
+	ok(vq_mingle_variance(&m, 10) > vq_mingle_variance(&m, 1000) && vq_mingle_variance(&m, 1e9) > 0,
+	   "the less is known of joins the less is certain, and nothing is all");
+	vq_mingle_begin(&m, 0, 10);
+	ok(near(mingle(&m, 10, 15, 0, 0), 15), "it goes on beyond those who stand");
+	vq_mingle_begin(&m, 10, 10);
+	ok(near(mingle(&m, 1, -5, 0, 0), -5) && near(mingle(&m, 10, 9, 0, 0), 4), "debts come first");
+
+	begin(60);
+	count[VQ_LANE_NORMAL] = 1000;
+	for (int i = 0; i < 300; i++)
+	{
+		vq_flow_joined(&flow, VQ_LANE_NORMAL);
+		now.wall = now.mono += SECOND;
+		vq_flow_look(&flow, now.mono, 1000);
+	}
+	foresee(0, 1000000, 0);
+	ok(wait_at(500).median < 510 * SECOND, "in the order of arrival the five hundredth waits for 500 s");
+	ahead = none;
+	foresee(0, 1000000, 0);
+	ok(wait_at(500).median > 650 * SECOND && wait_at(500).median < 740 * SECOND,
+	   "where as many come to random places, for 693 s");
+	ok(wait_at(500).p90 > wait_at(500).median, "but nobody knows");
+
+	begin(60);
+	count[VQ_LANE_NORMAL] = 1000;
+	vq_flow_look(&flow, now.mono, 0);
+	for (int i = 0; i < 1000; i++)
+		vq_flow_joined(&flow, VQ_LANE_NORMAL);
+	now.wall = now.mono += 10 * SECOND;
+	vq_flow_look(&flow, now.mono, 1000);
+	ahead = none;
+	foresee(0, 1000000, 0);
+	ok(wait_at(500).median < 510 * SECOND, "a crowd that came at once does not go on coming");
+}
+
 /* Whatever is measured, and however wild, figures are sane. */
 static void
 test_hostile(uint64 seed, int lives)
 {
 	int			wrong = 0;
+	int64		first[VQ_LANES];
 
 	for (int life = 0; life < lives; life++)
 	{
@@ -211,7 +304,11 @@ test_hostile(uint64 seed, int lives)
 		if (source_one_in(&source, 2))
 			lanes.weight[0] = lanes.weight[1] = lanes.weight[2] = lanes.weight[3] = 1 + life % 100;
 		for (int lane = 0; lane < VQ_LANES; lane++)
+		{
 			count[lane] = source_scaled(&source, 30);
+			first[lane] = source_below(&source, count[lane] + 1);
+		}
+		ahead = source_one_in(&source, 2) ? first : NULL;
 		foresee(source_scaled(&source, 26), 1 + source_scaled(&source, 26), source_scaled(&source, 10));
 		for (int bits = 0; bits < 40; bits++)
 		{
@@ -319,6 +416,7 @@ main(int argc, char **argv)
 
 	test_rate();
 	test_slots();
+	test_random_places();
 	test_hostile(seed, small ? 5 : 50);
 	test_score();
 	test_polite();

@@ -31,16 +31,11 @@ CREATE EXTENSION vqueue;
 
 -- What serves visitors.
 CREATE ROLE app LOGIN PASSWORD :'app';
-GRANT USAGE ON SCHEMA vqueue TO app;
-GRANT EXECUTE ON FUNCTION vqueue.user_id, vqueue.join, vqueue.poll, vqueue.status, vqueue.heartbeat, vqueue.leave,
-    vqueue.claim, vqueue.extend, vqueue.complete, vqueue.position(uuid), vqueue.position(text, bigint),
-    vqueue.positions, vqueue.board, vqueue.board_number, vqueue.position_from_board,
-    vqueue.pass, vqueue.verify_pass, vqueue.jwks TO app;
+SELECT vqueue.grant_access('app', 'default', 'app');
 
 -- What writes boards for the web server.
 CREATE ROLE board LOGIN PASSWORD :'board';
-GRANT USAGE ON SCHEMA vqueue TO board;
-GRANT EXECUTE ON FUNCTION vqueue.board TO board;
+SELECT vqueue.grant_access('board', 'default', 'monitor');
 
 -- What is asked by Prometheus' exporter.
 CREATE ROLE exporter LOGIN PASSWORD :'exporter' IN ROLE pg_monitor;
