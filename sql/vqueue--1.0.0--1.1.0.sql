@@ -232,7 +232,7 @@ CREATE FUNCTION vqueue.canary(queue text, settings jsonb, abandonment_bound floa
 AS $$
 #variable_conflict use_variable
 DECLARE
-    wanted uuid := vqueue._queue(queue);
+    wanted uuid := vqueue._queue(queue, 'operator');
     can_be_tried constant text[] := ARRAY(SELECT a.attname FROM pg_attribute a
         WHERE a.attrelid = 'vqueue.queues'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
           AND a.attname <> ALL ('{id,tenant_id,name,description,prequeue_at,opens_at,closes_at,state,version,created_at,updated_at}'::text[])
@@ -308,7 +308,7 @@ CREATE FUNCTION vqueue._canary_decide(queue text, state text, reason text) RETUR
 AS $$
 #variable_conflict use_variable
 DECLARE
-    wanted uuid := vqueue._queue(queue);
+    wanted uuid := vqueue._queue(queue, 'operator');
     canary uuid;
 BEGIN
     IF octet_length(reason) > 1000 THEN
