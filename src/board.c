@@ -17,6 +17,7 @@
 #include "draws.h"
 #include "due.h"
 #include "executor/spi.h"
+#include "feature.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "outlook.h"
@@ -303,6 +304,7 @@ vqueue_board(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0))
 		vq_null_argument("queue");
+	vq_need_feature(VQ_FEATURE_BOARD);
 	if (RecoveryInProgress())
 	{
 		vq_resolve_queue(VQ_MAY_SHOW, PG_GETARG_TEXT_PP(0), &id);
@@ -362,6 +364,7 @@ vqueue_board_number(PG_FUNCTION_ARGS)
 {
 	VqPlace		place;
 
+	vq_need_feature(VQ_FEATURE_BOARD);
 	vq_get_session(fcinfo, VQ_MAY_LOOK, false, &place);
 	PG_RETURN_INT64(vq_board_number(key_of_place(&place), place.row.ticket));
 }

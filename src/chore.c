@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "audit.h"
+#include "canary.h"
 #include "chore.h"
 #include "client.h"
 #include "miscadmin.h"
@@ -32,6 +33,7 @@ typedef enum Kind
 	TRIM_STATS,
 	TRIM_AUDIT,
 	TRIM_CLIENTS,
+	WATCH,						/* settings on trial */
 	COUNT
 } Kind;
 
@@ -41,6 +43,7 @@ static const char *const failures_of[] = {
 	"old statistics could not be deleted",
 	"old entries of the audit log could not be deleted",
 	"old joins of clients could not be deleted",
+	"settings on trial could not be looked after",
 	"statistics could not be written"
 };
 
@@ -164,6 +167,12 @@ report_failure(Chore *chore, const char *message)
 			 errhint("A foreign key or trigger of another table may keep them; or set session_retention to 0.") : 0));
 }
 
+static const char *
+activity_of(Kind kind)
+{
+	return kind == COUNT ? "writing statistics" : kind == WATCH ? "looking after settings on trial" : "deleting old rows";
+}
+
 static int64
 do_step(VqDatabase *db, Chore *chore)
 {
@@ -179,6 +188,8 @@ do_step(VqDatabase *db, Chore *chore)
 			return vq_trim_audit();
 		case TRIM_CLIENTS:
 			return vq_trim_clients();
+		case WATCH:
+			return vq_watch_canaries();
 		default:
 			return vq_count_step(db);
 	}
@@ -193,7 +204,7 @@ make_step(VqDatabase *db, Chore *chore)
 
 	PG_TRY();
 	{
-		vq_begin_work(chore->kind == COUNT ? "writing statistics" : "deleting old rows");
+		vq_begin_work(activity_of(chore->kind));
 		if (vq_installed() && vq_lock_tables())
 			next = do_step(db, chore);
 		vq_end_work();

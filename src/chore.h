@@ -1,8 +1,8 @@
 /*
  * chore.h
  *		What the worker does that nobody waits for, between its visits: deleting
- *		sessions that ended long ago, old events and old statistics, and writing
- *		new ones.
+ *		sessions that ended long ago, old events and old statistics, writing new
+ *		ones, and looking after settings on trial.
  *
  * Each step of a chore is a transaction of its own, short, and followed by a
  * rest, so that visits come first.

@@ -13,6 +13,7 @@
 #include "client.h"
 #include "due.h"
 #include "executor/spi.h"
+#include "feature.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "insert.h"
@@ -273,6 +274,8 @@ vq_join(FunctionCallInfo fcinfo, VqPlace *place)
 		vq_null_argument("user_id");
 	check_user_text(fcinfo, 2, "user_name");
 	check_user_text(fcinfo, 3, "user_email");
+	if (!PG_ARGISNULL(2) || !PG_ARGISNULL(3))
+		vq_need_feature(VQ_FEATURE_USER_DATA);
 	if (!PG_ARGISNULL(5))
 		vq_check_client(PG_GETARG_TEXT_PP(5));
 	get_target(fcinfo, "vqueue.join()", 4, &target);

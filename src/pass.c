@@ -12,6 +12,7 @@
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "common/int.h"
+#include "feature.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "guc.h"
@@ -209,6 +210,7 @@ vqueue_pass(PG_FUNCTION_ARGS)
 	VqSettings	settings;
 	VqClaims	claims;
 
+	vq_need_feature(VQ_FEATURE_PASSES);
 	vq_get_session(fcinfo, VQ_MAY_PASS, true, &place);
 	must_hold_slot(row);
 	if (!vq_fetch_queue(&row->queue_id, &settings))
@@ -394,6 +396,7 @@ vqueue_verify_pass(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		vq_null_argument("token");
 	vq_current_tenant(VQ_MAY_PASS, &inquiry.tenant);
+	vq_need_feature_of(&inquiry.tenant, VQ_FEATURE_PASSES);
 	inquiry.any_queue = PG_ARGISNULL(1);
 	if (!inquiry.any_queue)
 		vq_resolve_queue(VQ_MAY_PASS, PG_GETARG_TEXT_PP(1), &inquiry.queue);
@@ -437,6 +440,7 @@ vqueue_jwks(PG_FUNCTION_ARGS)
 				 errmsg("tenant \"%s\" does not exist", text_to_cstring(PG_GETARG_TEXT_PP(0))),
 				 errdetail("There is no such row in vqueue.tenants."),
 				 errhint("Leave it out to get the keys of the tenant that vqueue.tenant names.")));
+	vq_need_feature_of(&tenant, VQ_FEATURE_PASSES);
 	initStringInfo(&json);
 	appendStringInfoString(&json, "{\"keys\":[");
 	vq_visit_keys(&tenant, GetCurrentTimestamp(), add_public_key, &json);
@@ -483,6 +487,7 @@ vqueue_rotate_key(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("vqueue.rotate_key()");
 	vq_current_tenant(VQ_MAY_ROTATE, &key.tenant_id);
+	vq_need_feature_of(&key.tenant_id, VQ_FEATURE_PASSES);
 	key.signer.algorithm = algorithm_argument(fcinfo, &key.tenant_id, now);
 	key.signs_from = now + delay;
 	key.earlier_until = key.signs_from + overlap;

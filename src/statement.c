@@ -385,6 +385,7 @@ static const struct
 		" AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'",
 		0, {0}
 	},
+	[VQ_WATCH_CANARIES] = {"SELECT vqueue._watch_canaries()", 0, {0}},
 };
 
 static SPIPlanPtr plans[VQ_STATEMENTS];

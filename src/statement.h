@@ -64,6 +64,7 @@ typedef enum VqStatement
 	VQ_GRANT_ACCESS,			/* and the rights that come with it */
 	VQ_REVOKE_ACCESS,
 	VQ_FIND_ARMED,				/* the trigger that checks the sessions' foreign key, if it is on */
+	VQ_WATCH_CANARIES,			/* returns in how many microseconds to go on */
 	VQ_STATEMENTS
 } VqStatement;
 

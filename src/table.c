@@ -25,6 +25,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
+#include "version.h"
 
 static const char *const relation_names[VQ_RELATIONS] = {
 	"tenants", "queues", "ticket_ceilings", "user_sessions", "secrets", "draws",
@@ -34,7 +35,8 @@ static const char *const relation_names[VQ_RELATIONS] = {
 	"user_sessions_pkey", "user_sessions_queue_id_ticket_key", "user_sessions_live_key", "user_sessions_left_key",
 	"events_pkey", "events_queue_id_seq_key",
 	"pass_keys", "pass_keys_pkey", "pass_keys_tenant_key",
-	"audit_log", "client_joins", "client_joins_key", "access", "access_pkey"
+	"audit_log", "client_joins", "client_joins_key", "access", "access_pkey",
+	"tenant_features", "tenant_features_pkey", "queue_canaries"
 };
 
 const char *const vq_status_names[VQ_STATUSES] = {
@@ -55,6 +57,7 @@ static Oid	owner = InvalidOid;
 static bool relations_known = false;
 static uint64 relations_version = 0;
 static bool lookup_disturbed = false;
+static char newer_version[VQ_VERSION_SIZE] = "";	/* that of the SQL, if later than ours */
 
 /* ---- finding the tables ---- */
 
@@ -81,14 +84,18 @@ look_up_relations(void)
 		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 		registered = true;
 	}
+	newer_version[0] = '\0';
 	if (!OidIsValid(schema))
 		return false;
 	relations_version++;
 	lookup_disturbed = false;
+	if (vq_sql_is_newer(newer_version))
+		return false;
+	newer_version[0] = '\0';
 	for (int i = 0; i < VQ_RELATIONS; i++)
 	{
 		relation_oids[i] = get_relname_relid(relation_names[i], schema);
-		if (!OidIsValid(relation_oids[i]))
+		if (!OidIsValid(relation_oids[i]) && i < VQ_SINCE_1_1)
 			return false;
 	}
 
@@ -110,15 +117,41 @@ vq_installed(void)
 	return relations_known || look_up_relations();
 }
 
+const char *
+vq_newer_version(void)
+{
+	return vq_installed() || newer_version[0] == '\0' ? NULL : newer_version;
+}
+
+/* Say why there are no tables. */
+static void
+refuse(void)
+{
+	if (newer_version[0] != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the library of vqueue is older than its tables and functions"),
+				 errdetail("The library is of version %s, extension \"vqueue\" in this database of %s.", VQ_VERSION, newer_version),
+				 errhint("Install version %s and restart the server; there ALTER EXTENSION vqueue UPDATE TO '%s' goes back.",
+						 newer_version, VQ_VERSION)));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("extension \"vqueue\" is not installed in this database"),
+			 errhint("Run CREATE EXTENSION vqueue.")));
+}
+
 Oid
 vq_relation(VqRelation which)
 {
 	if (!relations_known && !look_up_relations())
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("extension \"vqueue\" is not installed in this database"),
-				 errhint("Run CREATE EXTENSION vqueue.")));
+		refuse();
 	return relation_oids[which];
+}
+
+bool
+vq_has_relation(VqRelation which)
+{
+	return OidIsValid(vq_relation(which));
 }
 
 uint64

@@ -46,6 +46,10 @@ typedef enum VqRelation
 	VQ_CLIENT_JOINS_KEY,
 	VQ_ACCESS,
 	VQ_ACCESS_PKEY,
+	VQ_SINCE_1_1,				/* from here on: not there in earlier versions of the SQL */
+	VQ_TENANT_FEATURES = VQ_SINCE_1_1,
+	VQ_TENANT_FEATURES_PKEY,
+	VQ_QUEUE_CANARIES,
 	VQ_RELATIONS
 } VqRelation;
 
@@ -115,6 +119,9 @@ enum
 	Anum_access_role = 1,
 	Anum_access_tenant_id = 2,
 	Anum_access_level = 3,
+	Anum_features_tenant_id = 1,
+	Anum_features_feature = 2,
+	Anum_features_enabled = 3,
 
 	Anum_sessions_id = 1,
 	Anum_sessions_queue_id,
@@ -191,14 +198,26 @@ vq_row_kind(const VqRow *row)
 		vq_is_live(row) ? VQ_INSIDE : -1;
 }
 
-/* Whether the extension is installed here (that is, its tables are there). */
+/*
+ * Whether the extension is installed here (that is, its tables are there), of a
+ * version that this library knows.
+ */
 extern bool vq_installed(void);
+
+/* The version of the extension here that is later than this library, or NULL. */
+extern const char *vq_newer_version(void);
 
 /* Changes whenever what is known of the tables and indexes has to be found out anew. */
 extern uint64 vq_relations_version(void);
 
-/* Oid of a table or index.  Errors: 42P01 the extension is not installed. */
+/*
+ * Oid of a table or index, invalid for one that the version of the SQL does not have.
+ * Errors: 42P01 the extension is not installed; 55000 it is of a later version.
+ */
 extern Oid	vq_relation(VqRelation which);
+
+/* Whether the version of the SQL has it.  Errors: the same. */
+extern bool vq_has_relation(VqRelation which);
 
 /* The role that owns the tables. */
 extern Oid	vq_owner(void);

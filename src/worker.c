@@ -14,6 +14,7 @@
 #include "catalog/pg_authid.h"
 #include "chore.h"
 #include "commands/async.h"
+#include "commands/dbcommands.h"
 #include "diary.h"
 #include "due.h"
 #include "event.h"
@@ -528,6 +529,23 @@ start(Oid dboid)
 	pgstat_report_appname("vqueue worker");
 }
 
+/* An older library was put in the place of the one that made the tables: nobody is let in. */
+static void
+report_newer(void)
+{
+	const char *version;
+
+	StartTransactionCommand();
+	version = vq_newer_version();
+	if (version != NULL)
+		ereport(LOG,
+				(errmsg("vqueue: the library is older than the tables and functions of a database"),
+				 errdetail("The library is of version %s, the extension in database \"%s\" of %s: nobody is let in there.",
+						   VQ_VERSION, get_database_name(MyDatabaseId), version),
+				 errhint("Install version %s and restart the server.", version)));
+	CommitTransactionCommand();
+}
+
 /* The extension is not in this database, or not any more. */
 static void
 leave_database(void)
@@ -553,7 +571,10 @@ vqueue_worker_main(Datum arg)
 
 	start(DatumGetObjectId(arg));
 	if (!is_installed())
+	{
+		report_newer();
 		leave_database();
+	}
 	db = vq_database();
 	if (!sign_on())
 		proc_exit(0);

@@ -161,6 +161,11 @@ INSERT INTO calls VALUES
     ('explain_position', 'operator', 'ok', 'count(*) FROM vqueue.explain_position(%2$L)'),
     ('schedule_state', 'operator', '55000', 'vqueue.schedule_state(%1$L, ''@daily'', ''open'')'),
     ('schedule_purge', 'operator', '55000', 'vqueue.schedule_purge(''@daily'', ''1 day'', %1$L)'),
+    ('canary', 'operator', 'ok', 'vqueue.canary(%1$L, ''{"burst": 3}'', 0.5)'),
+    ('canary_keep', 'operator', '55000', 'vqueue.canary_keep(%1$L)'),
+    ('canary_revert', 'operator', '55000', 'vqueue.canary_revert(%1$L)'),
+    ('feature', 'any', 'ok', 'vqueue.feature(''board'')'),
+    ('_need_feature', 'any', 'ok', 'vqueue._need_feature(''board'')'),
     ('rotate_key', 'admin', 'ok', 'vqueue.rotate_key()'),
     ('grant_access', 'admin', 'ok', 'vqueue.grant_access(''matrix_none'', ''ours'', ''app'')'),
     ('revoke_access', 'admin', 'ok', 'vqueue.revoke_access(''matrix_app'', ''ours'')'),
@@ -184,7 +189,7 @@ SELECT is_empty($$SELECT r.name FROM vqueue._rights() r WHERE r.kind = 'function
                      AND r.name <> ALL ('{_refuse,_may,is_healthy,position_from_board,_wait_bounds,_replay_delay,_counters,_figures,
                                           unschedule,_uuidv7,_check_queue,_check_texts,_check_number,_check_timeout,_check_age,_check_schedule,
                                           _moment,_weights,_set_state,_draw,_draw_key,_draw_place,_draw_places,_has_cron,_refuse_cron,_schedule,
-                                          _schedules,_unschedule_queue}')$$,
+                                          _schedules,_unschedule_queue,_canary_now,_canary_apply,_canary_end,_canary_decide}')$$,
                 'each function is called below, or concerns no tenant, or is a part of one that is called');
 
 SELECT is(pg_temp.state(pg_temp.answer(mode || l.level, 'ours', 'SELECT ' || format(c.call, :'queue', :'inside'))),

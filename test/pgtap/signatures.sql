@@ -70,6 +70,11 @@ INSERT INTO face VALUES
     ('pass', '{uuid,interval}', 'text', 'volatile'),
     ('verify_pass', '{text,text}', 'record', 'volatile'),
     ('jwks', '{text}', 'json', 'volatile'),
+    ('canary', '{text,jsonb,double precision,double precision,interval,integer,interval}', 'uuid', 'volatile'),
+    ('canary_keep', '{text,text}', 'void', 'volatile'),
+    ('canary_revert', '{text,text}', 'void', 'volatile'),
+    ('feature', '{text}', 'boolean', 'stable'),
+    ('set_feature', '{text,boolean,text}', 'void', 'volatile'),
     ('rotate_key', '{text,interval,interval}', 'uuid', 'volatile');
 SELECT has_function('vqueue', name, arguments) FROM face;
 SELECT function_returns('vqueue', name, arguments, result) FROM face;

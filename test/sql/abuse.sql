@@ -179,7 +179,8 @@ SELECT p.proname || ': ' || pg_temp.same(format('SELECT vqueue.%I(%L%s)', p.pron
  ORDER BY p.proname COLLATE "C";
 SELECT p.proname || ': ' || pg_temp.same(format('SELECT vqueue.%I(%L%s)', p.proname, :'their_queue', more), format('SELECT vqueue.%I(%L%s)', p.proname, gen_random_uuid(), more))
   FROM pg_proc p, LATERAL (SELECT CASE p.proname WHEN 'join_many' THEN ', ARRAY[gen_random_uuid()]' WHEN 'release' THEN ', 1' WHEN 'position' THEN ', 1'
-                                                WHEN 'set_draw_beacon' THEN ', ''x''' WHEN 'schedule_state' THEN ', ''* * * * *'', ''open''' ELSE '' END AS more) AS m
+                                                WHEN 'set_draw_beacon' THEN ', ''x''' WHEN 'schedule_state' THEN ', ''* * * * *'', ''open'''
+                                                WHEN 'canary' THEN ', ''{"burst": 1}'', 0.5' ELSE '' END AS more) AS m
  WHERE p.pronamespace = 'vqueue'::regnamespace AND p.proargnames[1] = 'queue' AND p.pronargs > 0 AND NOT starts_with(p.proname, '_')
  ORDER BY p.proname COLLATE "C";
 SELECT pg_temp.same(format('SELECT vqueue.verify_draw(%L, %L)', 'door', :'theirs'), format('SELECT vqueue.verify_draw(%L, %L)', 'door', gen_random_uuid()));

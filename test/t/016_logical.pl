@@ -6,7 +6,7 @@
 # the state of a queue is not published, and is "closed" there until somebody
 # opens the queue.  On the first server:
 #
-#   CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.secrets, vqueue.pass_keys, vqueue.ticket_ceilings, vqueue.user_sessions, vqueue.draws, vqueue.audit_log, vqueue.client_joins,
+#   CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.secrets, vqueue.pass_keys, vqueue.ticket_ceilings, vqueue.user_sessions, vqueue.draws, vqueue.tenant_features, vqueue.audit_log, vqueue.client_joins,
 #       vqueue.queues (id, tenant_id, name, description, max_concurrent_users, release_rate_per_minute,
 #                      burst, max_waiting, method, lane_weights, session_retention, pass_lifetime, client_limit, client_window,
 #                      version, created_at, updated_at);
@@ -52,7 +52,8 @@ $first->safe_psql('postgres', q{
 	SELECT vqueue.create_queue('slow', 60, 1000, burst => 20);
 	SELECT vqueue.create_queue('past', 60, 100000, state => 'paused');
 	SET vqueue.tenant = 'other';
-	SELECT vqueue.create_queue('shop', 600, 10, state => 'paused')});
+	SELECT vqueue.create_queue('shop', 600, 10, state => 'paused');
+	SELECT vqueue.set_feature('board', false)});
 wait_for_worker($first);
 $first->safe_psql('postgres', "SELECT count(*) FROM vqueue.join_many('still', " . users('a', 1, 3000) . ')');
 $first->safe_psql('postgres', "SELECT count(*) FROM vqueue.join_many('still', " . users('b', 1, 10) . ", 'vip')");
@@ -96,7 +97,7 @@ sub start_load
 
 my $load = start_load(100 * $rounds);
 $first->safe_psql('postgres', q{
-	CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.secrets, vqueue.pass_keys, vqueue.ticket_ceilings, vqueue.user_sessions, vqueue.draws, vqueue.audit_log, vqueue.client_joins,
+	CREATE PUBLICATION vqueue FOR TABLE vqueue.tenants, vqueue.secrets, vqueue.pass_keys, vqueue.ticket_ceilings, vqueue.user_sessions, vqueue.draws, vqueue.tenant_features, vqueue.audit_log, vqueue.client_joins,
 	    vqueue.queues (id, tenant_id, name, description, max_concurrent_users, release_rate_per_minute,
 	                   burst, max_waiting, method, lane_weights, session_retention, pass_lifetime, client_limit, client_window,
 	                   version, created_at, updated_at)});
@@ -117,6 +118,7 @@ my $tables = q{
 		burst, max_waiting, method, lane_weights, session_retention, pass_lifetime, client_limit, client_window,
 		version, created_at, updated_at FROM vqueue.queues) q
 	UNION ALL SELECT 'tenant', t::text FROM vqueue.tenants t
+	UNION ALL SELECT 'feature', f::text FROM vqueue.tenant_features f
 	UNION ALL SELECT 'secret', s::text FROM (SELECT * FROM vqueue.secrets ORDER BY made_at LIMIT 1) s
 	UNION ALL SELECT 'session', s::text FROM vqueue.user_sessions s ORDER BY 1, 2};
 
@@ -137,6 +139,14 @@ sub same_on_both
 }
 
 same_on_both('followed from the beginning');
+
+# What is switched off comes along, for sessions that have asked before too.
+my $asker = psql_session($second);
+is($asker->query(q{SET vqueue.tenant = 'other'; SELECT vqueue.feature('board'), vqueue.feature('draw')}), 'f|t', 'a feature is off on both');
+$first->safe_psql('postgres', q{SELECT vqueue.set_feature('draw', false, 'other'), vqueue.set_feature('board', true, 'other')});
+$first->wait_for_catchup('vqueue');
+is($asker->query(q{SELECT vqueue.feature('board'), vqueue.feature('draw')}), 't|f', 'and again, or another one');
+$asker->quit;
 
 # Changes by hand, then a backlog.
 $first->safe_psql('postgres', q{
