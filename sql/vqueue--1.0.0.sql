@@ -79,7 +79,7 @@ CREATE TABLE vqueue.queues (
                             CHECK (method IN ('fifo', 'random', 'passthrough', 'reject')),
     lane_weights            int[]
                             CONSTRAINT queues_lane_weights_check
-                            CHECK (array_ndims(lane_weights) = 1 AND array_length(lane_weights, 1) = 4
+                            CHECK (cardinality(lane_weights) = 4 AND array_ndims(lane_weights) = 1
                                    AND array_lower(lane_weights, 1) = 1
                                    AND array_position(lane_weights, NULL) IS NULL
                                    AND 1 <= ALL (lane_weights) AND 100 >= ALL (lane_weights)),

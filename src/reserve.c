@@ -19,8 +19,11 @@
 #include "table.h"
 #include "utils/wait_event.h"
 
-/* How long a join waits for a worker to raise its queue's ceiling, in milliseconds. */
-#define CEILING_PATIENCE 10000
+/*
+ * How long a join waits for a worker to raise its queue's ceiling, in milliseconds:
+ * longer than a busy machine takes to start one.
+ */
+#define CEILING_PATIENCE 60000
 
 /* Tickets issued under one hold of a queue's lock, so that readers get in between. */
 #define TICKETS_A_LOCK 64

@@ -66,6 +66,8 @@ SELECT throws_ok(command, state, NULL, command) FROM (VALUES
     ($$SELECT vqueue.alter_queue('many', release_rate_per_minute => 0)$$, '22023'), ($$SELECT vqueue.alter_queue('many', name => 'room')$$, '42710'),
     ($$SELECT vqueue.drop_queue('many')$$, '55006')) AS t (command, state);
 SELECT results_eq('SELECT count(*) FROM vqueue.user_sessions', 'TABLE before', 'no refused call has changed anything');
+SELECT throws_ok(format('UPDATE vqueue.queues SET lane_weights = %L', w), '23514', NULL, 'weights by plain SQL: ' || w)
+  FROM unnest(ARRAY['{}', '{1}', '{1,2,3}', '{1,2,3,4,5}', '{{1,2},{3,4}}', '[0:3]={1,2,3,4}', '{1,2,3,NULL}', '{1,2,3,0}']) w;
 
 -- states
 SELECT lives_ok($$SELECT vqueue.drain('many')$$, 'draining');
