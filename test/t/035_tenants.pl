@@ -54,6 +54,29 @@ is(as('web', "SELECT position FROM vqueue.poll('$mine')"), '1', 'whose roles get
 	fails_with($node, 'postgres', "SELECT vqueue.poll('$theirs')", '42704', undef, 'and to no other tenant');
 }
 
+# How long an id takes to refuse tells nothing: all the same whether it is another tenant's
+# or nobody's.  Times are shown, not judged; that the answers are the same is.
+my $refusals = as('web', qq{
+	CREATE FUNCTION pg_temp.refusal(n int, session uuid, OUT us float8, OUT answer text) LANGUAGE plpgsql AS \$\$
+	DECLARE
+		started timestamptz := clock_timestamp();
+	BEGIN
+		PERFORM vqueue.poll(session);
+	EXCEPTION WHEN OTHERS THEN
+		us := 1000000 * extract(epoch FROM clock_timestamp() - started);
+		answer := SQLSTATE || replace(SQLERRM, session::text, '');
+	END \$\$;
+	SELECT string_agg(id || ' ' || median, ', ' ORDER BY id), sum(answers), min(answer)
+	  FROM (SELECT i.id, round(percentile_cont(0.5) WITHIN GROUP (ORDER BY us)::numeric, 2) AS median,
+	               count(DISTINCT answer) AS answers, min(answer) AS answer
+	          FROM generate_series(1, 1000) n,
+	               (VALUES ('another tenant''s', '$theirs'::uuid), ('nobody''s', '01a21111-1111-7111-8111-111111111111'), ('random', gen_random_uuid())) AS i (id, session),
+	               pg_temp.refusal(n, i.session)
+	         GROUP BY i.id) r});
+my ($medians, $answers, $answer) = split /\|/, $refusals;
+diag("median time to refuse an id, in microseconds: $medians");
+is("$answers $answer", '3 42704session "" does not exist', 'the answers to all of them are the same');
+
 # ---- what it does to become a superuser ----
 
 as('keeper', q{
