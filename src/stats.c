@@ -75,6 +75,16 @@ static struct
 
 static TimestampTz closed = 0;	/* the minute up to which all is counted; 0: none by this worker */
 
+/*
+ * What shared memory says of what is counted may be from before the worker that
+ * was here first wrote its last, and ended.  The tables know better.
+ */
+static int64
+counted_before(const VqQueue *queue)
+{
+	return closed == 0 ? 0 : queue->counted_ticket;
+}
+
 /* ---- the end of a minute ---- */
 
 /*
@@ -96,7 +106,7 @@ cut_queue(VqQueue *queue, int64 now, Cut *cut)
 	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 	cut->queue = queue;
 	cut->id = queue->id;
-	cut->counted = queue->counted_ticket;
+	cut->counted = counted_before(queue);
 	cut->upto = queue->next_ticket - 1;
 
 	/* Joins that have not committed count later, unless they have been open for some minutes. */

@@ -144,6 +144,30 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM vqueue.queue_stats WHERE 
 	scalar(grep { (split /\|/)[3] > 0 } split /\n/, $stats), 'statistics stay');
 check_clean($node, 'postgres', 'memory is right after that');
 
+# ---- a worker that ends in the midst of writing: the next one counts nobody again ----
+
+my $many = 200;
+$node->safe_psql('postgres', qq{SELECT count(vqueue.create_queue('many' || i, state => 'paused')) FROM generate_series(1, $many) i});
+foreach my $round (1 .. 4)
+{
+	ok(wait_for_worker($node), "round $round: there is a worker");
+	count_all();
+	$node->safe_psql('postgres', qq{SELECT count(vqueue.join('many' || i)) FROM generate_series(1, $many) i});
+	$node->safe_psql('postgres', q{
+		DO $$
+		DECLARE
+			before bigint := (SELECT sum(counted_ticket) FROM vqueue.event_marks);
+		BEGIN
+			PERFORM vqueue._count_now();
+			WHILE (SELECT sum(counted_ticket) FROM vqueue.event_marks) = before LOOP
+				PERFORM pg_sleep(0.001);
+			END LOOP;
+			PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'vqueue worker';
+		END $$});
+}
+count_all();
+is($node->safe_psql('postgres', q{SELECT sum(joined) FROM vqueue.stats WHERE queue LIKE 'many%'}), 4 * $many, 'each join is counted once');
+
 # ---- statistics have their retention too ----
 
 $node->safe_psql('postgres', q{INSERT INTO vqueue.queue_stats SELECT id, '2000-01-01', 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0 FROM vqueue.queues});
