@@ -226,6 +226,11 @@ gives('boss', q{SELECT vqueue.grant_access('acme_app', 'newcomer', 'monitor'), v
 gives('boss', q{SELECT vqueue.drop_tenant('newcomer')}, qr/^$/);
 gives('boss', q{SELECT vqueue.alter_tenant('default', max_queues => 1000)}, qr/^$/);
 gives('boss', q{SELECT vqueue.forget_user(vqueue.user_id('bob'))}, qr/^1$/);
+gives('boss', q{SELECT vqueue.canary('hall', '{"max_waiting": 100000}', 0.9)}, qr/^$uuid$/);
+gives('boss', q{SELECT vqueue.canary_revert('hall')}, qr/^$/);
+gives('boss', q{SELECT vqueue.canary('hall', '{"max_waiting": 200000}', 0.9)}, qr/^$uuid$/);
+gives('boss', q{SELECT vqueue.canary_keep('hall')}, qr/^$/);
+gives('boss', q{SELECT vqueue.set_feature('board', true), vqueue.feature('board')}, qr/^\|t$/);
 gives('boss', q{SELECT vqueue.drop_queue('draw', force => true)}, qr/^$/);
 
 is(join(' ', grep { !$called{$_} } split /\n/, $node->safe_psql('vqueue', q{
