@@ -101,7 +101,7 @@ has_identity="(SELECT c.relreplident = 'f' OR EXISTS (SELECT FROM pg_index i WHE
 # Those that there are, as they are not the same in every version, and that can be published.
 tables_of_vqueue()
 {
-	ask "$blue" "SELECT string_agg(t, ', ') FROM unnest('{tenants,secrets,pass_keys,ticket_ceilings,user_sessions,draws,audit_log,client_joins,tenant_features}'::text[]) AS n (name),
+	ask "$blue" "SELECT string_agg(t, ', ') FROM unnest('{tenants,access,secrets,pass_keys,ticket_ceilings,user_sessions,draws,audit_log,client_joins,tenant_features}'::text[]) AS n (name),
 		LATERAL (SELECT 'vqueue.' || n.name) AS q (t) WHERE $has_identity"
 }
 
@@ -162,6 +162,7 @@ prepare()
 	say 'green copies what there is'
 	patience=2000000000 await 'all is copied' "$green" "SELECT count(*) > 0 AND bool_and(srsubstate IN ('r', 's')) FROM pg_subscription_rel"
 	[ -n "$dry_run" ] || [ -z "$(ask "$green" 'SELECT * FROM vqueue.check()')" ] || die 'vqueue.check() finds differences on green'
+	tell "$green" 'SELECT vqueue.renew_access()'
 	say 'green follows; switch when it suits you'
 }
 
@@ -219,6 +220,8 @@ switch()
 	in_hand=
 	say "green has taken over in $(($(now_ms) - began)) ms"
 
+	# For roles that were given access since it was prepared.
+	tell "$green" 'SELECT vqueue.renew_access()'
 	tell "$blue" "SELECT pg_drop_replication_slot('$name') FROM pg_replication_slots WHERE slot_name = '$name' AND NOT active"
 	[ -n "$dry_run" ] || [ -z "$(ask "$green" 'SELECT * FROM vqueue.check()')" ] || die 'vqueue.check() finds differences on green'
 	say 'done; "finish", a few minutes later, when there is no way back to blue any more'

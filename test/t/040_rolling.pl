@@ -22,8 +22,7 @@ my $one = new_vqueue_node('one', init => { allows_streaming => 1 }, conf => "max
 $one->safe_psql('postgres', q{
 	CREATE EXTENSION vqueue VERSION '1.0.0';
 	CREATE ROLE visitor LOGIN;
-	GRANT USAGE ON SCHEMA vqueue TO visitor;
-	GRANT EXECUTE ON FUNCTION vqueue.join, vqueue._uuidv7 TO visitor;
+	SELECT vqueue.grant_access('visitor', 'default', 'app');
 	SELECT vqueue.create_queue('door', 60000, 1000000)});
 wait_for_worker($one);
 $one->backup('base');

@@ -22,8 +22,7 @@ $blue->safe_psql('postgres', q{
 	CREATE EXTENSION vqueue VERSION '1.0.0';
 	CREATE ROLE visitor LOGIN;
 	CREATE ROLE crowd SUPERUSER LOGIN;
-	GRANT USAGE ON SCHEMA vqueue TO visitor;
-	GRANT EXECUTE ON FUNCTION vqueue.join, vqueue._uuidv7 TO visitor;
+	SELECT vqueue.grant_access('visitor', 'default', 'app');
 	INSERT INTO vqueue.tenants (name) VALUES ('other');
 	SELECT vqueue.create_queue('door', 60000, 1000000);
 	SELECT vqueue.create_queue('still', 600, 10, state => 'paused', waiting_timeout => '1 day', opens_at => '2999-01-01');
