@@ -66,6 +66,8 @@ static struct
 	MemoryContext context;
 	TimestampTz upto;			/* what happened before is counted */
 	int64		seq;			/* read up to here */
+	int64		begun;			/* from here */
+	bool		skipped;		/* a queue that was locked, whose share is to be read again */
 	Cut		   *cuts;			/* sorted by id */
 	int			n_cuts;
 	int			at;				/* of cuts, in READ_JOINS and WRITE */
@@ -163,7 +165,7 @@ begin_job(VqDatabase *db, TimestampTz upto)
 	job.context = AllocSetContextCreate(TopMemoryContext, "vqueue statistics", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(job.context);
 	job.upto = upto;
-	job.seq = read_number(VQ_READ_COUNTED, NULL);
+	job.begun = job.seq = read_number(VQ_READ_COUNTED, NULL);
 	queues = vq_list_queues(db, &n);
 	job.cuts = palloc(Max(n, 1) * sizeof(Cut));
 	job.n_cuts = job.at = 0;
@@ -317,16 +319,39 @@ read_joins(void)
 
 /* ---- writing ---- */
 
+static Cut *
+cut_of(const pg_uuid_t *id)
+{
+	Cut			key;
+
+	key.id = *id;
+	return bsearch(&key, job.cuts, job.n_cuts, sizeof(Cut), by_id);
+}
+
 /* Of a queue, how far its joins are counted now; 0 if there were none to count. */
 static int64
 counted_of(const pg_uuid_t *id)
 {
-	Cut			key;
-	Cut		   *cut;
+	Cut		   *cut = cut_of(id);
 
-	key.id = *id;
-	cut = bsearch(&key, job.cuts, job.n_cuts, sizeof(Cut), by_id);
 	return cut != NULL ? cut->counted : 0;
+}
+
+/*
+ * A queue that is locked for good, or is yet to get its marks, is left out: the
+ * next closing goes by its marks, and reads the log from where this one did.
+ */
+static void
+skip_queue(const pg_uuid_t *id)
+{
+	Cut		   *cut = cut_of(id);
+
+	job.skipped = true;
+	if (cut != NULL)
+	{
+		cut->counted = 0;
+		cut->until = 0;
+	}
 }
 
 /* Move a queue's marks; false if it is not there any more, or somebody is about to drop it. */
@@ -365,6 +390,8 @@ write_some(void)
 		const pg_uuid_t *id = &minutes[at]->queue_id;
 		bool		there = move_marks(id);
 
+		if (!there)
+			skip_queue(id);
 		for (; at < n && memcmp(&minutes[at]->queue_id, id, sizeof(pg_uuid_t)) == 0; at++)
 			if (there)
 				write_minute(minutes[at]);
@@ -377,7 +404,7 @@ write_some(void)
 static Phase
 move_log_mark(void)
 {
-	Datum		values[2] = {Int64GetDatum(job.seq), TimestampTzGetDatum(job.upto)};
+	Datum		values[2] = {Int64GetDatum(job.skipped ? job.begun : job.seq), TimestampTzGetDatum(job.upto)};
 	VqCaller	caller;
 
 	(void) vq_execute(VQ_MARK_LOG, values, NULL, &caller);

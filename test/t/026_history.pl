@@ -168,6 +168,25 @@ foreach my $round (1 .. 4)
 count_all();
 is($node->safe_psql('postgres', q{SELECT sum(joined) FROM vqueue.stats WHERE queue LIKE 'many%'}), 4 * $many, 'each join is counted once');
 
+# Of a queue that is locked meanwhile nothing is lost.
+my $locker = psql_session($node);
+$node->safe_psql('postgres', q{SELECT count(vqueue.remove(id)) FROM vqueue.sessions WHERE queue = 'many7'});
+$node->safe_psql('postgres', q{SELECT count(*) FROM vqueue.join_many('many7', } . users('f', 1, 10) . ')');
+$locker->query_safe(q{BEGIN; SELECT id FROM vqueue.queues WHERE name = 'many7' FOR UPDATE});
+$node->poll_query_until('postgres', 'SELECT NOT bool_or(vqueue._untold(queue_id, ticket, \'-infinity\')) FROM vqueue.user_sessions') or die 'not told';
+foreach my $round (1 .. 2)
+{
+	my $now = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+
+	$node->safe_psql('postgres', 'SELECT vqueue._count_now()');
+	ok($node->poll_query_until('postgres', "SELECT counted_at >= '$now' FROM vqueue.event_log"), 'others are counted');
+}
+is($node->safe_psql('postgres', q{SELECT sum(joined), sum(removed) FROM vqueue.stats WHERE queue = 'many7'}), '4|0', 'those of the locked one are not');
+$locker->query_safe('ROLLBACK');
+count_all();
+is($node->safe_psql('postgres', q{SELECT sum(joined), sum(removed) FROM vqueue.stats WHERE queue = 'many7'}), '14|4', 'until it is not locked any more');
+is($node->safe_psql('postgres', q{SELECT sum(joined) FROM vqueue.stats WHERE queue LIKE 'many%'}), 4 * $many + 10, 'and the others are counted once');
+
 # ---- statistics have their retention too ----
 
 $node->safe_psql('postgres', q{INSERT INTO vqueue.queue_stats SELECT id, '2000-01-01', 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0 FROM vqueue.queues});
