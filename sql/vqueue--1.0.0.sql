@@ -1467,6 +1467,13 @@ BEGIN
     counted AS (
         SELECT 1 AS part, 'waits ahead' AS what, o.ahead_by AS rule
           FROM others o WHERE me.status = 'waiting' AND o.status = 'waiting' AND o.ahead_by IS NOT NULL
+               AND NOT (weighted AND o.ahead_by = 'priority')
+        UNION ALL
+        /* Whose turns come before, of other lanes, only the position tells. */
+        SELECT 1, 'waits ahead', 'turns'
+          FROM generate_series(2, p.position - (SELECT count(*) FROM others o
+                                                 WHERE o.status = 'waiting' AND o.ahead_by <> 'priority'))
+         WHERE weighted AND me.status = 'waiting'
         UNION ALL
         SELECT 2, 'entered before', coalesce(o.ahead_by, CASE WHEN weighted THEN 'turns' ELSE 'other' END)
           FROM others o WHERE o.entered_at >= me.joined_at AND (o.entered_at < until OR o.entered_at = until AND o.ahead_by IS NOT NULL)
@@ -1483,7 +1490,9 @@ BEGIN
                               ELSE 'Joined after it, and stand or stood ahead: they %s.' END,
                   CASE c.rule WHEN 'priority' THEN 'have a higher priority' WHEN 'draw' THEN 'drew a better place'
                               WHEN 'random' THEN 'have a better random place' WHEN 'arrival' THEN 'came earlier'
-                              WHEN 'turns' THEN 'are of a lane whose turn it was' ELSE 'were let in by hand or past locked rows' END)
+                              WHEN 'turns' THEN CASE c.what WHEN 'waits ahead' THEN 'are of lanes whose turn comes before'
+                                                            ELSE 'are of a lane whose turn it was' END
+                              ELSE 'were let in by hand or past locked rows' END)
       FROM counted c
      GROUP BY c.part, c.what, c.rule
      ORDER BY c.part, array_position('{priority,draw,arrival,random,turns,other}', c.rule);

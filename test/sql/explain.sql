@@ -32,6 +32,8 @@ SELECT vqueue.alter_queue('hall', lane_weights => '{8,4,2,1}');
 SELECT count(*) FROM vqueue.join_many('hall', ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 10)), 'low');
 SELECT vqueue.release('hall', 5);
 SELECT regress_vqueue.explain('hall', 7);
+SELECT bool_and(position - 1 = (SELECT coalesce(sum(n), 0) FROM vqueue.explain_position(id) WHERE what = 'waits ahead')) FROM vqueue.sessions WHERE position > 0;
+SELECT count(*) > 1 FROM vqueue.sessions s, vqueue.explain_position(id) e WHERE s.position > 0 AND what = 'waits ahead' AND rule = 'turns';
 
 -- drawn
 SELECT 'made' FROM vqueue.create_queue('sale', 600, 100, state => 'paused');
