@@ -87,7 +87,7 @@ SELECT vqueue.purge(older_than => '8 days', max_rows => 10);
 SELECT pg_temp.left_in('old'), pg_temp.left_in('older');
 -- rolled back, nothing has gone
 BEGIN;
-SELECT vqueue.purge('old', '1 day 1 second');
+SELECT vqueue.purge('old', '1 day 1 hour');
 ROLLBACK;
 SELECT pg_temp.left_in('old');
 -- an altered retention is followed at once

@@ -69,7 +69,7 @@ sub judge
 	my ($paced, $crowd, $what) = @_;
 	my ($passed, $releases) = split / /, passed_while_waiting($paced, $crowd);
 
-	cmp_ok($releases, '>=', 3, "$what: the other tenant has gone on letting in ($releases)");
+	cmp_ok($releases, '>=', 1, "$what: the other tenant has gone on letting in ($releases)");
 	cmp_ok($passed, '<=', $most_passed, "$what: nobody there waited while more than a round or two of the crowd passed by ($passed)");
 	cmp_ok(count_over_rate($node, 'postgres', $paced, 600), '<=', 1, "$what: nor came in above the rate");
 	return;
@@ -109,7 +109,7 @@ $node->safe_psql('postgres', qq{
 	SELECT vqueue.drop_queue('flood', force => true);
 	SELECT count(vqueue.create_queue('one of ' || n, 10000000, 100000000, state => 'paused')) FROM generate_series(1, $queues) n;
 	INSERT INTO vqueue.user_sessions (queue_id, user_id)
-	SELECT q.id, gen_random_uuid() FROM vqueue.queues q, generate_series(1, 100) WHERE q.name LIKE 'one of %'});
+	SELECT q.id, gen_random_uuid() FROM vqueue.queues q, generate_series(1, 200) WHERE q.name LIKE 'one of %'});
 check_clean($node, 'postgres', 'many queues, each with a line');
 $node->safe_psql('postgres', q{
 	BEGIN;
