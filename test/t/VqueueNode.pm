@@ -116,16 +116,8 @@ sub check_clean
 	my ($node, $db, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-	my $differences;
-
-	# Where others go on meanwhile, on a machine that has no time for a process that is
-	# just about to say what it has committed, that is seen for longer than check() looks.
-	foreach my $look (1 .. 3)
-	{
-		$differences = $node->safe_psql($db, 'SELECT * FROM vqueue.check()');
-		last if $differences eq '';
-	}
-	return is($differences, '', $name);
+	return is($node->safe_psql($db, 'SELECT * FROM vqueue.check()'),
+		'', $name);
 }
 
 # The statement fails with this SQLSTATE and, if given, a matching message,
