@@ -318,7 +318,7 @@ COMMENT ON COLUMN vqueue.queue_stats.peak_serving IS 'the most who held a slot a
  */
 CREATE TABLE vqueue.secrets (
     name        text NOT NULL,
-    made_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    made_at     timestamptz NOT NULL DEFAULT clock_timestamp() CHECK (isfinite(made_at)),
     value       bytea NOT NULL,
     PRIMARY KEY (name, made_at)
 );
