@@ -113,6 +113,19 @@ measure_exit(const VqOp *op, VqNow now)
 	vq_score_settle(&queue->score, op->u.ticket, now.mono, (op->flags & VQ_TAKEN) != 0);
 }
 
+/*
+ * Memory is newer than the snapshot that it is being built from.  Whoever has only
+ * claimed a slot has still to be loaded as one who is inside.
+ */
+static void
+note_newer(const VqOp *op)
+{
+	if (op->kind == VQ_CALLED)
+		op->queue->claimed = true;
+	else
+		vq_line_set(&op->queue->line, vq_arena(), VQ_TOUCHED, op->u.ticket);
+}
+
 static void
 apply_session(VqOp *op, bool building, VqNow now)
 {
@@ -173,7 +186,7 @@ apply_session(VqOp *op, bool building, VqNow now)
 	if (op->flags & VQ_ANNOUNCE)
 		vq_line_set(line, vq_arena(), VQ_ENDED, ticket);
 	if (building)
-		vq_line_set(line, vq_arena(), VQ_TOUCHED, ticket);
+		note_newer(op);
 }
 
 static void

@@ -388,8 +388,60 @@ wipe_queues(VqDatabase *db)
 		vq_wipe_standing(queues[i]);
 		vq_flow_forget_inside(&queues[i]->flow);
 		vq_score_void(&queues[i]->score);
+		queues[i]->claimed = false;
 		LWLockRelease(&queues[i]->lock);
 	}
+	pfree(queues);
+}
+
+/*
+ * Look again at those who were loaded as called, by the latest snapshot: they may
+ * have claimed their slots since ours, before they were loaded.  Who claims after
+ * this look takes the bit away by itself.
+ */
+static void
+review_called(VqQueue *queue)
+{
+	int64		tickets[ROWS_A_LOCK];
+	int64		from = 1;
+	pg_uuid_t	id;
+	int			n;
+
+	do
+	{
+		int			claimed = 0;
+
+		LWLockAcquire(&queue->lock, LW_SHARED);
+		id = queue->id;
+		n = !queue->claimed ? 0 :
+			vq_line_collect(&queue->line, vq_arena(), VQ_CALLED, from, tickets, ROWS_A_LOCK);
+		LWLockRelease(&queue->lock);
+		if (n > 0)
+			from = tickets[n - 1] + 1;
+		for (int i = 0; i < n; i++)
+		{
+			VqRow		row;
+
+			if (!vq_fetch_ticket(&id, tickets[i], NULL, &row) || row.status != VQ_IS_READY)
+				tickets[claimed++] = tickets[i];
+		}
+		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+		for (int i = 0; i < claimed; i++)
+			if (!vq_line_test(&queue->line, vq_arena(), VQ_HELD, tickets[i]))
+				vq_line_clear(&queue->line, vq_arena(), VQ_CALLED, tickets[i]);
+		LWLockRelease(&queue->lock);
+		CHECK_FOR_INTERRUPTS();
+	} while (n == ROWS_A_LOCK);
+}
+
+static void
+review_all_called(VqDatabase *db)
+{
+	int			n;
+	VqQueue   **queues = vq_list_queues(db, &n);
+
+	for (int i = 0; i < n; i++)
+		review_called(queues[i]);
 	pfree(queues);
 }
 
@@ -454,6 +506,7 @@ build_lines(VqDatabase *db)
 	vq_scan_draws(snapshot, load_draw);
 	vq_scan_live(snapshot, load_session, &loader);
 	unlock_loader(&loader);
+	review_all_called(db);
 	recall_ended(db, &loader);
 	UnregisterSnapshot(snapshot);
 	settle_queues(db, loader.build);

@@ -131,6 +131,7 @@ typedef struct VqQueue
 	bool		nascent;		/* its row has not committed; nobody else uses it */
 	bool		gone;			/* its row was deleted; the worker takes it out of memory */
 	uint64		build;			/* the last rebuild that saw it, or during which it was committed */
+	bool		claimed;		/* somebody has claimed a slot since the present rebuild began */
 	VqSettings	settings;
 	dsa_pointer tenant;			/* VqTenant whose word has its waiting (quota.h); VqShared.lock too */
 	int64		counted;		/* how many of its own are in that */
