@@ -21,6 +21,7 @@ vq_make_stale(VqDatabase *db)
 {
 	uint32		ready = VQ_READY;
 
+	pg_atomic_fetch_add_u32(&db->demands, 1);
 	pg_atomic_compare_exchange_u32(&db->line_state, &ready, VQ_STALE);
 }
 
@@ -269,12 +270,26 @@ note_peaks(VqQueue *queue)
 	queue->peak_inside = Max(queue->peak_inside, queue->line.count[VQ_INSIDE]);
 }
 
+/*
+ * Whether memory is being built from a snapshot that may not have what we have
+ * committed; *build tells which rebuild that is.  The snapshot of any that begins
+ * later has it.
+ */
+static bool
+is_building(VqDatabase *db, uint64 *build)
+{
+	*build = pg_atomic_read_u64(&db->build);
+	pg_read_barrier();
+	return pg_atomic_read_u32(&db->line_state) == VQ_BUILDING;
+}
+
 void
 vq_apply_ops(VqOp *ops, int n)
 {
 	VqDatabase *db = vq_database();
 	VqNow		now = vq_now();
-	bool		building = pg_atomic_read_u32(&db->line_state) == VQ_BUILDING;
+	uint64		build;
+	bool		building = is_building(db, &build);
 	bool		names = false;
 	bool		ceilings = false;
 
@@ -290,6 +305,7 @@ vq_apply_ops(VqOp *ops, int n)
 			continue;
 		}
 		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+		building = building && pg_atomic_read_u64(&db->build) == build;
 		for (; i < stop && ops[i].queue == queue; i++)
 		{
 			names |= ops[i].type == OP_QUEUE || ops[i].type == OP_QUEUE_GONE;

@@ -15,6 +15,7 @@
 #include "due.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "op.h"
 #include "pending.h"
 #include "quota.h"
 #include "rebuild.h"
@@ -498,6 +499,10 @@ build_lines(VqDatabase *db)
 
 	loader.build = pg_atomic_add_fetch_u64(&db->build, 1);
 	wipe_queues(db);
+
+	/* Whoever commits after the snapshot finds this; whoever found the other state commits before. */
+	pg_atomic_write_u32(&db->line_state, VQ_BUILDING);
+	pg_memory_barrier();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	loader.snapshot = snapshot;
 	loader.recall_since = vq_recall_since();
@@ -531,6 +536,8 @@ give_up_building(int code, Datum arg)
 static void
 build_as_elected(VqDatabase *db)
 {
+	uint32		demands = pg_atomic_read_u32(&db->demands);
+
 	PG_ENSURE_ERROR_CLEANUP(give_up_building, PointerGetDatum(db));
 	{
 		build_lines(db);
@@ -538,6 +545,14 @@ build_as_elected(VqDatabase *db)
 		set_line_state(db, VQ_READY);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(give_up_building, PointerGetDatum(db));
+
+	/* Our snapshot may not have had what made it stale once more. */
+	pg_memory_barrier();
+	if (pg_atomic_read_u32(&db->demands) != demands)
+	{
+		vq_make_stale(db);
+		vq_wake_worker(db);
+	}
 }
 
 VqDatabase *
@@ -563,7 +578,7 @@ vq_ready(void)
 		 * wait for, so it gives its transaction up.
 		 */
 		if (may_build &&
-			pg_atomic_compare_exchange_u32(&db->line_state, &state, VQ_BUILDING))
+			pg_atomic_compare_exchange_u32(&db->line_state, &state, VQ_WIPING))
 		{
 			ConditionVariableCancelSleep();
 			waiting = false;
@@ -592,6 +607,18 @@ vq_ready(void)
 	return db;
 }
 
+void
+vq_lock_whole(VqQueue *queue, LWLockMode mode)
+{
+	LWLockAcquire(&queue->lock, mode);
+	while (!vq_is_whole())
+	{
+		LWLockRelease(&queue->lock);
+		vq_ready();
+		LWLockAcquire(&queue->lock, mode);
+	}
+}
+
 /* Take all queues out of memory as the one who builds, though there is nothing to build from. */
 static void
 build_nothing(VqDatabase *db, VqLineState then)
@@ -613,7 +640,7 @@ vq_begin_empty(void)
 	{
 		uint32		state = VQ_STALE;
 
-		if (pg_atomic_compare_exchange_u32(&db->line_state, &state, VQ_BUILDING))
+		if (pg_atomic_compare_exchange_u32(&db->line_state, &state, VQ_WIPING))
 			break;
 
 		/*
@@ -637,7 +664,7 @@ vq_end_empty(VqDatabase *db)
 {
 	uint32		state = VQ_STALE;
 
-	if (pg_atomic_compare_exchange_u32(&db->line_state, &state, VQ_BUILDING))
+	if (pg_atomic_compare_exchange_u32(&db->line_state, &state, VQ_WIPING))
 		build_nothing(db, VQ_STALE);
 }
 
