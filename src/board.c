@@ -23,6 +23,7 @@
 #include "outlook.h"
 #include "place.h"
 #include "queue.h"
+#include "rebuild.h"
 #include "roster.h"
 #include "session.h"
 #include "standing.h"
@@ -117,7 +118,7 @@ board_from_memory(VqQueue *queue, const pg_uuid_t *id, VqBoard *board)
 {
 	bool		found;
 
-	LWLockAcquire(&queue->lock, LW_SHARED);
+	vq_lock_whole(queue, LW_SHARED);
 	found = vq_is_queue(queue, id);
 	if (found)
 	{

@@ -143,7 +143,7 @@ locate_in_memory(VqQueue *queue, VqPlace *place, bool last_try, bool alive)
 	VqNow		now = vq_now();
 
 	place->position = VQ_POSITION_NONE;
-	LWLockAcquire(&queue->lock, LW_SHARED);
+	vq_lock_whole(queue, LW_SHARED);
 	if (vq_is_queue(queue, &row->queue_id))
 	{
 		if (alive && row->status == VQ_WAITING)
