@@ -465,16 +465,16 @@ find_newcomers(VqBook *book, VqRow *rows, int n, VqRow **wanted)
 	TupleTableSlot *slot = table_slot_create(book->table, NULL);
 	int			n_wanted = 0;
 	SnapshotData dirty;
+	ScanKeyData keys[2];
 	IndexScanDesc scan;
 
 	InitDirtySnapshot(dirty);
+	live_keys(&rows[0], 1, 2, keys);	/* of the index's columns */
 	scan = vq_index_beginscan(book->table, book->live, &dirty, 2);
 	for (int i = 0; i < n; i++)
 	{
-		ScanKeyData keys[2];
-
 		CHECK_FOR_INTERRUPTS();
-		live_keys(&rows[i], 1, 2, keys);	/* of the index's columns */
+		keys[1].sk_argument = UUIDPGetDatum(&rows[i].user_id);	/* all are of one queue */
 		index_rescan(scan, keys, 2, NULL, 0);
 		if (index_getnext_slot(scan, ForwardScanDirection, slot))
 		{
