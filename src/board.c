@@ -23,6 +23,7 @@
 #include "outlook.h"
 #include "place.h"
 #include "queue.h"
+#include "rank.h"
 #include "roster.h"
 #include "session.h"
 #include "standing.h"
