@@ -23,6 +23,7 @@
 #include "outlook.h"
 #include "place.h"
 #include "queue.h"
+#include "rank.h"
 #include "rebuild.h"
 #include "roster.h"
 #include "session.h"

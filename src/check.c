@@ -22,6 +22,7 @@
 #include "pending.h"
 #include "pgstat.h"
 #include "quota.h"
+#include "rank.h"
 #include "rebuild.h"
 #include "roster.h"
 #include "standing.h"

@@ -22,6 +22,7 @@
 #include "miscadmin.h"
 #include "pending.h"
 #include "queue.h"
+#include "rank.h"
 #include "rebuild.h"
 #include "statement.h"
 #include "storage/proc.h"

@@ -13,6 +13,7 @@
 #include "outlook.h"
 #include "place.h"
 #include "purge.h"
+#include "rank.h"
 #include "recall.h"
 #include "reaper.h"
 #include "release.h"
