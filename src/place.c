@@ -20,6 +20,7 @@
 #include "roster.h"
 #include "standing.h"
 #include "statement.h"
+#include "trial.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -157,7 +158,7 @@ locate_in_memory(VqQueue *queue, VqPlace *place, bool last_try, bool alive)
 				lane = row->lane;
 			place->position = position_in_lane(queue, lane, row->ticket, row->place_key);
 			place->wait = vq_estimate(queue, now, lane, place->position);
-			place->next_poll_after = vq_poll_after(&queue->settings, place->wait.median);
+			place->next_poll_after = vq_poll_after(vq_timeout_of(&queue->settings, VQ_WAITING, row->ticket), place->wait.median);
 		}
 		else
 		{
