@@ -29,6 +29,7 @@
 #include "session.h"
 #include "standing.h"
 #include "statement.h"
+#include "trial.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/json.h"
@@ -244,7 +245,7 @@ append_waits(StringInfo text, const VqBoard *board, int lane)
 		wait = wait_at(board, lane, position);
 		append_seconds(text, wait.median);
 		append_seconds(text, wait.p90);
-		append_seconds(&polls, vq_poll_after(&board->settings, wait.median));
+		append_seconds(&polls, vq_poll_after(vq_shortest_patience(&board->settings), wait.median));
 		appendStringInfoChar(text, ']');
 		appendStringInfoChar(&polls, ']');
 	}

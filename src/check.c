@@ -27,6 +27,7 @@
 #include "roster.h"
 #include "standing.h"
 #include "storage/proc.h"
+#include "trial.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -396,6 +397,11 @@ settings_text(const VqSettings *settings)
 	appendStringInfo(&text, ", clients %d in " INT64_FORMAT, settings->client_limit, settings->client_window);
 	appendStringInfo(&text, ", moments " INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT,
 					 settings->prequeue_at, settings->opens_at, settings->closes_at);
+	if (vq_has_trial(settings))
+		appendStringInfo(&text, ", trial from " INT64_FORMAT " of " UINT64_FORMAT "/2^32 by " UINT64_FORMAT ", timeouts "
+						 INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT, settings->trial.share.from,
+						 settings->trial.share.below, settings->trial.share.salt, settings->trial.waiting_timeout,
+						 settings->trial.serving_timeout, settings->trial.claim_timeout);
 	return text.data;
 }
 

@@ -21,6 +21,7 @@
 #include "roster.h"
 #include "standing.h"
 #include "statement.h"
+#include "trial.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -173,7 +174,8 @@ locate_in_memory(VqQueue *queue, VqPlace *place, bool whole, bool last_try, bool
 			if (whole)
 			{
 				place->wait = vq_estimate(queue, now, lane, place->position);
-				place->next_poll_after = vq_poll_after(&queue->settings, place->wait.median);
+				place->next_poll_after = vq_poll_after(vq_timeout_of(&queue->settings, VQ_WAITING, row->ticket),
+													   place->wait.median);
 			}
 		}
 		else

@@ -18,6 +18,7 @@
 #include "op.h"
 #include "pending.h"
 #include "quota.h"
+#include "rank.h"
 #include "rebuild.h"
 #include "recall.h"
 #include "roster.h"
@@ -235,6 +236,8 @@ load_queue(const pg_uuid_t *id, const VqSettings *settings, void *arg)
 		vq_lanes_configure(&queue->lanes, settings->weights);
 		vq_pacer_configure(&queue->pacer, now, settings->rate_per_minute, vq_burst(settings));
 	}
+	else if (settings->version == queue->settings.version)
+		queue->settings.trial = settings->trial;	/* it may have been truncated, or replicated */
 	queue->build = loader->build;
 	tenant = queue->settings.tenant_id;
 	LWLockRelease(&queue->lock);

@@ -17,6 +17,7 @@
 #include "standing.h"
 #include "statement.h"
 #include "table.h"
+#include "trial.h"
 #include "utils/wait_event.h"
 
 /*
@@ -187,7 +188,7 @@ issue_ticket(VqQueue *queue, bool may_serve, int64 quota, VqRow *row, VqNow now)
 	if (!served && !vq_count_in(queue, quota))
 		return VQ_OVER_QUOTA;
 	queue->next_ticket++;
-	called = queue->settings.claim_timeout > 0;
+	called = vq_timeout_of(&queue->settings, VQ_IS_READY, ticket) > 0;
 	if (served)
 		row->place_key = 0;		/* it never stood */
 	if (served)
@@ -334,11 +335,12 @@ vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, const int64 *passed, int n
 		vq_pacer_charge(&queue->pacer, now, found);
 		flags |= VQ_PAID;
 	}
-	*called = queue->settings.claim_timeout > 0;
-	if (*called)
-		flags |= VQ_CALL;
+	flags |= VQ_LET_IN | VQ_TAKEN | VQ_UNCONFIRMED;
 	for (int i = 0; i < found; i++)
-		vq_add_bit(queue, VQ_INSIDE, tickets[i], 0, flags | VQ_LET_IN | VQ_TAKEN | VQ_UNCONFIRMED, now);
+	{
+		called[i] = vq_timeout_of(&queue->settings, VQ_IS_READY, tickets[i]) > 0;
+		vq_add_bit(queue, VQ_INSIDE, tickets[i], 0, flags | (called[i] ? VQ_CALL : 0), now);
+	}
 	LWLockRelease(&queue->lock);
 	if (lists != NULL)
 		pfree(lists);

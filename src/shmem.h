@@ -24,6 +24,7 @@
 #include "pacer.h"
 #include "port/atomics.h"
 #include "score.h"
+#include "share.h"
 #include "storage/condition_variable.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -61,6 +62,15 @@ typedef enum VqMethod
 	VQ_METHODS
 } VqMethod;
 
+/* Timeouts that are tried on a share of the newcomers; zeroed: none are. */
+typedef struct VqTrial
+{
+	VqShare		share;
+	int64		waiting_timeout;	/* of those in the share: what is not tried is as the queue's */
+	int64		serving_timeout;
+	int64		claim_timeout;
+} VqTrial;
+
 /* What memory keeps of a row of queues; timeouts in microseconds, 0 without one, moments 0 for none. */
 typedef struct VqSettings
 {
@@ -83,6 +93,7 @@ typedef struct VqSettings
 	TimestampTz opens_at;
 	TimestampTz closes_at;
 	VqState		state;
+	VqTrial		trial;			/* of queue_canaries; as of the same version (trial.h) */
 	char		name[VQ_NAME_SIZE];
 } VqSettings;
 

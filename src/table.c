@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "table.h"
+#include "trial.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -36,7 +37,7 @@ static const char *const relation_names[VQ_RELATIONS] = {
 	"events_pkey", "events_queue_id_seq_key",
 	"pass_keys", "pass_keys_pkey", "pass_keys_tenant_key",
 	"audit_log", "client_joins", "client_joins_key", "access", "access_pkey",
-	"tenant_features", "tenant_features_pkey", "queue_canaries"
+	"tenant_features", "tenant_features_pkey", "queue_canaries", "queue_canaries_watching_key"
 };
 
 const char *const vq_status_names[VQ_STATUSES] = {
@@ -347,6 +348,7 @@ vq_read_settings(HeapTuple tuple, TupleDesc desc, VqSettings *settings)
 	settings->state = number_of(get_attribute(tuple, desc, Anum_queues_state), false,
 								state_names, lengthof(state_names), &last_state);
 	settings->version = DatumGetInt64(get_attribute(tuple, desc, Anum_queues_version));
+	vq_read_trial(DatumGetUUIDP(get_attribute(tuple, desc, Anum_queues_id)), settings);
 }
 
 const char *

@@ -50,6 +50,7 @@ typedef enum VqRelation
 	VQ_TENANT_FEATURES = VQ_SINCE_1_1,
 	VQ_TENANT_FEATURES_PKEY,
 	VQ_QUEUE_CANARIES,
+	VQ_QUEUE_CANARIES_WATCHING,
 	VQ_RELATIONS
 } VqRelation;
 
@@ -122,6 +123,13 @@ enum
 	Anum_features_tenant_id = 1,
 	Anum_features_feature = 2,
 	Anum_features_enabled = 3,
+
+	Anum_canaries_id = 1,
+	Anum_canaries_queue_id = 2,
+	Anum_canaries_settings = 5,
+	Anum_canaries_share = 7,
+	Anum_canaries_from_ticket = 8,
+	Anum_canaries_state = 21,
 
 	Anum_sessions_id = 1,
 	Anum_sessions_queue_id,
