@@ -396,6 +396,29 @@ wipe_queues(VqDatabase *db)
 }
 
 /*
+ * Some of those whom a queue has as called, if anybody has claimed a slot, from a
+ * ticket on; *from is then where to go on, 0 at the end.  Who is HELD is just being
+ * called, which no row shows yet.
+ */
+static int
+collect_called(VqQueue *queue, int64 *tickets, int64 *from, pg_uuid_t *id)
+{
+	int			kept = 0;
+	int			n;
+
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	*id = queue->id;
+	n = !queue->claimed ? 0 :
+		vq_line_collect(&queue->line, vq_arena(), VQ_CALLED, *from, tickets, ROWS_A_LOCK);
+	*from = n == ROWS_A_LOCK ? tickets[n - 1] + 1 : 0;
+	for (int i = 0; i < n; i++)
+		if (!vq_line_test(&queue->line, vq_arena(), VQ_HELD, tickets[i]))
+			tickets[kept++] = tickets[i];
+	LWLockRelease(&queue->lock);
+	return kept;
+}
+
+/*
  * Look again at those who were loaded as called, by the latest snapshot: they may
  * have claimed their slots since ours, before they were loaded.  Who claims after
  * this look takes the bit away by itself.
@@ -406,19 +429,12 @@ review_called(VqQueue *queue)
 	int64		tickets[ROWS_A_LOCK];
 	int64		from = 1;
 	pg_uuid_t	id;
-	int			n;
 
-	do
+	while (from > 0)
 	{
+		int			n = collect_called(queue, tickets, &from, &id);
 		int			claimed = 0;
 
-		LWLockAcquire(&queue->lock, LW_SHARED);
-		id = queue->id;
-		n = !queue->claimed ? 0 :
-			vq_line_collect(&queue->line, vq_arena(), VQ_CALLED, from, tickets, ROWS_A_LOCK);
-		LWLockRelease(&queue->lock);
-		if (n > 0)
-			from = tickets[n - 1] + 1;
 		for (int i = 0; i < n; i++)
 		{
 			VqRow		row;
@@ -432,7 +448,7 @@ review_called(VqQueue *queue)
 				vq_line_clear(&queue->line, vq_arena(), VQ_CALLED, tickets[i]);
 		LWLockRelease(&queue->lock);
 		CHECK_FOR_INTERRUPTS();
-	} while (n == ROWS_A_LOCK);
+	}
 }
 
 static void
