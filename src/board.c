@@ -55,7 +55,7 @@ vq_board_number(int64 key, int64 ticket)
 	if (key < 0)
 		return key - VQ_DRAWN_KEY(0) - VQ_BOARD_DRAWN;
 	if (key > 0)
-		return VQ_BOARD_RANDOM + key / (VQ_KEY_UNIT >> 20);
+		return VQ_BOARD_RANDOM + key / VQ_KEY_STEP;
 	return Min(ticket, VQ_BOARD_RANDOM - 1);
 }
 
