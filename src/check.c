@@ -30,6 +30,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "walk.h"
 
 /* A difference is believed when it was seen this often, so many milliseconds apart. */
 #define LOOKS 20

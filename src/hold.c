@@ -22,7 +22,6 @@
 #include "miscadmin.h"
 #include "pending.h"
 #include "queue.h"
-#include "rebuild.h"
 #include "statement.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
@@ -30,6 +29,7 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "walk.h"
 
 /* How long to wait for joins in flight, in milliseconds; the worker has other queues. */
 #define PATIENCE		2000
