@@ -347,6 +347,9 @@ settle_queues(VqDatabase *db, uint64 build)
 			vq_settle_built(queues[i]);
 		if (!lost)
 			vq_guess_passed(queues[i]);
+
+		/* The worker may have looked for silent ones while they were not there. */
+		queues[i]->reap_at = 0;
 		if (!lost)
 			vq_call_worker(queues[i], vq_next_due(queues[i], now, true));
 		LWLockRelease(&queues[i]->lock);
