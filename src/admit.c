@@ -33,7 +33,11 @@ typedef struct Admission
 	bool		called;
 	VqBook		book;
 	Snapshot	snapshot;
-	TupleTableSlot *found;		/* the row as it was */
+	ScanKeyData keys[2];		/* by the columns of the index of tickets */
+	TupleTableSlot *found;		/* the row as it was, */
+	Datum		values[Natts_sessions]; /* and its columns, which point into it */
+	bool		nulls[Natts_sessions];
+	Datum		status;			/* that of those let in */
 	TupleTableSlot *written;
 	MemoryContext row_context;	/* for what one row takes; not for the scan, which goes on */
 } Admission;
@@ -57,35 +61,39 @@ end_scan(Admission *admission, IndexScanDesc scan)
 
 /* False if no such session waits. */
 static bool
-find_waiting(Admission *admission, IndexScanDesc scan, int64 ticket, HeapTuple *tuple, VqRow *row)
+find_waiting(Admission *admission, IndexScanDesc scan, int64 ticket, VqRow *row)
 {
-	ScanKeyData keys[2];
+	HeapTuple	tuple;
 	bool		ours;
 
-	/* By the columns of the index. */
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(admission->id));
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(ticket));
-	index_rescan(scan, keys, 2, NULL, 0);
+	admission->keys[1].sk_argument = Int64GetDatum(ticket);
+	index_rescan(scan, admission->keys, 2, NULL, 0);
 	if (!index_getnext_slot(scan, ForwardScanDirection, admission->found))
 		return false;
-	*tuple = ExecFetchSlotHeapTuple(admission->found, false, &ours);
-	vq_read_row(*tuple, RelationGetDescr(admission->book.table), row);
+	tuple = ExecFetchSlotHeapTuple(admission->found, false, &ours);
+	heap_deform_tuple(tuple, RelationGetDescr(admission->book.table), admission->values, admission->nulls);
+	vq_whole_row_of(admission->values, admission->nulls, &tuple->t_self, row);
 	return row->status == VQ_WAITING;
 }
 
 /* ---- writing ---- */
 
+/* The row found, as it is once it is let in. */
 static HeapTuple
-form_admitted(const Admission *admission, HeapTuple tuple)
+form_admitted(Admission *admission, const VqRow *old, VqRow *new)
 {
-	bool		called = admission->called;
-	int			attnums[3] = {Anum_sessions_status, Anum_sessions_served_at, Anum_sessions_ready_at};
-	Datum		values[3];
-	bool		nulls[3] = {false, called, !called};
+	Datum	   *values = admission->values;
+	bool	   *nulls = admission->nulls;
 
-	values[0] = CStringGetTextDatum(vq_status_names[called ? VQ_IS_READY : VQ_SERVING]);
-	values[1] = values[2] = TimestampTzGetDatum(admission->at);
-	return heap_modify_tuple_by_cols(tuple, RelationGetDescr(admission->book.table), 3, attnums, values, nulls);
+	*new = *old;
+	new->status = admission->called ? VQ_IS_READY : VQ_SERVING;
+	new->served_at = admission->called ? 0 : admission->at;
+	new->ready_at = admission->called ? admission->at : 0;
+	values[Anum_sessions_status - 1] = admission->status;
+	values[Anum_sessions_served_at - 1] = values[Anum_sessions_ready_at - 1] = TimestampTzGetDatum(admission->at);
+	nulls[Anum_sessions_served_at - 1] = admission->called;
+	nulls[Anum_sessions_ready_at - 1] = !admission->called;
+	return heap_form_tuple(RelationGetDescr(admission->book.table), values, nulls);
 }
 
 /*
@@ -111,21 +119,18 @@ update_row(Admission *admission, ItemPointer tid, bool *moved)
 
 /* Write a row; TM_Ok if it was, and is noted for memory. */
 static TM_Result
-write_row(Admission *admission, HeapTuple tuple, const VqRow *old)
+write_row(Admission *admission, const VqRow *old)
 {
-	Relation	rel = admission->book.table;
 	MemoryContext context = MemoryContextSwitchTo(admission->row_context);
-	HeapTuple	admitted = form_admitted(admission, tuple);
 	ItemPointerData tid = old->tid;
 	bool		moved;
 	TM_Result	result;
 	VqRow		new;
 
-	ExecStoreHeapTuple(admitted, admission->written, true);
+	ExecStoreHeapTuple(form_admitted(admission, old, &new), admission->written, true);
 	result = update_row(admission, &tid, &moved);
 	if (result == TM_Ok)
 	{
-		vq_read_row(admitted, RelationGetDescr(rel), &new);
 		new.tid = admission->written->tts_tid;
 		if (moved)
 			vq_insert_keys(&admission->book, &new);
@@ -143,11 +148,9 @@ admit(Admission *admission, IndexScanDesc *scan, int64 ticket, VqRow *row)
 {
 	for (int tries = 0; tries < MAX_TRIES; tries++)
 	{
-		HeapTuple	tuple;
-
-		if (!find_waiting(admission, *scan, ticket, &tuple, row))
+		if (!find_waiting(admission, *scan, ticket, row))
 			return false;
-		switch (write_row(admission, tuple, row))
+		switch (write_row(admission, row))
 		{
 			case TM_Ok:
 				return true;
@@ -169,11 +172,14 @@ int
 vq_admit_rows(VqQueue *queue, const pg_uuid_t *id, const int64 *tickets, int n,
 			  int64 at, bool called, VqReleased *released)
 {
-	Admission	admission = {queue, id, at, called};
+	Admission	admission = {.queue = queue, .id = id, .at = at, .called = called};
 	IndexScanDesc scan;
 	int			done = 0;
 
 	vq_open_book(&admission.book);
+	ScanKeyInit(&admission.keys[0], 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
+	ScanKeyInit(&admission.keys[1], 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(0));
+	admission.status = CStringGetTextDatum(vq_status_names[called ? VQ_IS_READY : VQ_SERVING]);
 	admission.row_context = AllocSetContextCreate(CurrentMemoryContext, "vqueue row", ALLOCSET_DEFAULT_SIZES);
 	admission.found = table_slot_create(admission.book.table, NULL);
 	admission.written = MakeSingleTupleTableSlot(RelationGetDescr(admission.book.table), &TTSOpsHeapTuple);

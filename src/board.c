@@ -23,6 +23,8 @@
 #include "outlook.h"
 #include "place.h"
 #include "queue.h"
+#include "rank.h"
+#include "rebuild.h"
 #include "roster.h"
 #include "session.h"
 #include "standing.h"
@@ -55,7 +57,7 @@ vq_board_number(int64 key, int64 ticket)
 	if (key < 0)
 		return key - VQ_DRAWN_KEY(0) - VQ_BOARD_DRAWN;
 	if (key > 0)
-		return VQ_BOARD_RANDOM + key / (VQ_KEY_UNIT >> 20);
+		return VQ_BOARD_RANDOM + key / VQ_KEY_STEP;
 	return Min(ticket, VQ_BOARD_RANDOM - 1);
 }
 
@@ -118,7 +120,7 @@ board_from_memory(VqQueue *queue, const pg_uuid_t *id, VqBoard *board)
 {
 	bool		found;
 
-	LWLockAcquire(&queue->lock, LW_SHARED);
+	vq_lock_whole(queue, LW_SHARED);
 	found = vq_is_queue(queue, id);
 	if (found)
 	{

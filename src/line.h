@@ -7,7 +7,7 @@
  * tickets, which exist only while some bit of theirs is set (or until they are
  * trimmed).  A directory sorted by chunk number finds the chunk; a Fenwick
  * tree a lane over the directory and counts a block inside the chunk make
- * rank cheap at any length.
+ * rank (rank.h) cheap at any length.
  *
  * The module knows nothing of PostgreSQL's shared memory: all references are
  * VqRef, resolved by the caller's VqArena, so that it runs over DSA in the
@@ -80,29 +80,6 @@ extern bool vq_line_enter(VqLine *line, const VqArena *arena, VqKind kind, int64
 
 /* The lane in which ticket stands, or -1. */
 extern int	vq_line_lane(const VqLine *line, const VqArena *arena, int64 ticket);
-
-/* How many tickets below this one stand in lane. */
-extern int64 vq_line_rank(const VqLine *line, const VqArena *arena, VqKind lane, int64 ticket);
-
-/* The ticket that stands in lane behind so many others, whether HELD or not; 0 if there is none. */
-extern int64 vq_line_nth(const VqLine *line, const VqArena *arena, VqKind lane, int64 rank);
-
-/*
- * The first n tickets >= from, ascending, that stand in lane and are neither
- * HELD nor INSIDE; returns how many were found.
- */
-extern int	vq_line_select(const VqLine *line, const VqArena *arena, VqKind lane,
-						   int64 from, int64 *tickets, int n);
-
-/* The first n tickets >= from, ascending, with a bit of this kind. */
-extern int	vq_line_collect(const VqLine *line, const VqArena *arena, VqKind kind,
-							int64 from, int64 *tickets, int n);
-
-/*
- * The first ticket >= from of a chunk in which some ticket has a bit of this
- * kind, the ticket itself or not; 0 if there is none.
- */
-extern int64 vq_line_next_chunk(const VqLine *line, const VqArena *arena, VqKind kind, int64 from);
 
 /*
  * Free the chunks, all of whose tickets are below this ticket, in which no bit

@@ -17,6 +17,7 @@
 
 #include "chunk.h"
 #include "mark.h"
+#include "rank.h"
 
 #define STAMPS			UINT64CONST(65535)	/* of 1 to 65535; 0 is none */
 
@@ -36,12 +37,18 @@ stamp_of(int64 second)
 }
 
 void
+vq_mark_alive_in(VqChunk *chunk, int64 ticket, int64 second)
+{
+	chunk->stamp[ticket % VQ_CHUNK] = 1 + stamp_of(second);
+}
+
+void
 vq_mark_alive(const VqLine *line, const VqArena *arena, int64 ticket, int64 second)
 {
 	VqChunk    *chunk = vq_line_chunk(line, arena, ticket);
 
 	if (chunk != NULL)
-		chunk->stamp[ticket % VQ_CHUNK] = 1 + stamp_of(second);
+		vq_mark_alive_in(chunk, ticket, second);
 }
 
 int64

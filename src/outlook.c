@@ -13,6 +13,7 @@
 #include "outlook.h"
 #include "place.h"
 #include "polite.h"
+#include "rank.h"
 #include "standing.h"
 #include "trial.h"
 

@@ -16,6 +16,7 @@
 #include "place.h"
 #include "polite.h"
 #include "queue.h"
+#include "rank.h"
 #include "rebuild.h"
 #include "roster.h"
 #include "standing.h"
@@ -132,33 +133,50 @@ vq_count_position(const VqRow *row)
 static const VqWait unknown_wait = {-1, -1};
 
 /*
- * Place of a row by memory.  False if memory says that the row does not
- * wait any more, or in another lane, or is not inside any more, and should be
+ * The lane in which a waiting row stands, or -1, and how many stand ahead of it
+ * there; what keys order, no line knows.
+ */
+static int
+look_at_line(const VqQueue *queue, const VqRow *row, int64 second, int64 *rank)
+{
+	int			lane = vq_line_look(&queue->line, vq_arena(), row->ticket, second, rank);
+
+	if (lane < 0 || vq_is_ordered(queue))
+		*rank = vq_stand_rank(queue, lane < 0 ? (int) row->lane : lane, row->ticket, row->place_key);
+	return lane;
+}
+
+/*
+ * Place of a row by memory, or its position alone.  False if memory says that the row
+ * does not wait any more, or in another lane, or is not inside any more, and should be
  * looked at again.
  */
 static bool
-locate_in_memory(VqQueue *queue, VqPlace *place, bool last_try, bool alive)
+locate_in_memory(VqQueue *queue, VqPlace *place, bool whole, bool last_try, bool alive)
 {
 	const VqRow *row = &place->row;
 	bool		found = true;
 	VqNow		now = vq_now();
 
 	place->position = VQ_POSITION_NONE;
-	LWLockAcquire(&queue->lock, LW_SHARED);
+	vq_lock_whole(queue, LW_SHARED);
 	if (vq_is_queue(queue, &row->queue_id))
 	{
-		if (alive && row->status == VQ_WAITING)
-			vq_mark_alive(&queue->line, vq_arena(), row->ticket, now.mono / USECS_PER_SEC);
 		if (row->status == VQ_WAITING)
 		{
-			int			lane = vq_line_lane(&queue->line, vq_arena(), row->ticket);
+			int64		rank;
+			int			lane = look_at_line(queue, row, alive ? now.mono / USECS_PER_SEC : -1, &rank);
 
 			found = lane == (int) row->lane || last_try;
 			if (lane < 0)
 				lane = row->lane;
-			place->position = position_in_lane(queue, lane, row->ticket, row->place_key);
-			place->wait = vq_estimate(queue, now, lane, place->position);
-			place->next_poll_after = vq_poll_after(vq_timeout_of(&queue->settings, VQ_WAITING, row->ticket), place->wait.median);
+			place->position = vq_lanes_position(&queue->lanes, queue->line.count, lane, rank);
+			if (whole)
+			{
+				place->wait = vq_estimate(queue, now, lane, place->position);
+				place->next_poll_after = vq_poll_after(vq_timeout_of(&queue->settings, VQ_WAITING, row->ticket),
+													   place->wait.median);
+			}
 		}
 		else
 		{
@@ -170,18 +188,24 @@ locate_in_memory(VqQueue *queue, VqPlace *place, bool last_try, bool alive)
 	return found;
 }
 
+static void
+know_nothing(VqPlace *place)
+{
+	place->position = VQ_POSITION_NONE;
+	place->wait = unknown_wait;
+	place->next_poll_after = -1;
+}
+
 /*
  * Whether there is memory was decided when the session was looked up, and is
  * not asked again: at a promotion it would be yes before memory is built.
  */
-void
-vq_locate(VqPlace *place, bool alive)
+static void
+locate(VqPlace *place, bool whole, bool alive)
 {
 	VqRow	   *row = &place->row;
 
-	place->position = VQ_POSITION_NONE;
-	place->wait = unknown_wait;
-	place->next_poll_after = -1;
+	know_nothing(place);
 	if (!vq_is_live(row))
 		return;
 	if (place->by_table)
@@ -194,22 +218,26 @@ vq_locate(VqPlace *place, bool alive)
 	{
 		VqQueue    *queue = vq_find_queue(&row->queue_id);
 
-		if (queue == NULL || locate_in_memory(queue, place, tries > 0, alive))
+		if (queue == NULL || locate_in_memory(queue, place, whole, tries > 0, alive))
 			return;
 
 		/* It was released, or ended, since the row was read. */
-		place->position = VQ_POSITION_NONE;
-		place->wait = unknown_wait;
-		place->next_poll_after = -1;
+		know_nothing(place);
 		if (!vq_fetch_session(&row->id, NULL, row) || !vq_is_live(row))
 			return;
 	}
 }
 
+void
+vq_locate(VqPlace *place, bool alive)
+{
+	locate(place, true, alive);
+}
+
 int64
 vq_locate_position(VqPlace *place, bool alive)
 {
-	vq_locate(place, alive);
+	locate(place, false, alive);
 	return place->position;
 }
 

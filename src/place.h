@@ -45,7 +45,7 @@ extern int64 vq_head(const VqQueue *queue);
  */
 extern void vq_locate(VqPlace *place, bool alive);
 
-/* The position alone; VQ_POSITION_NONE once finished. */
+/* The same, but for estimates; returns the position, VQ_POSITION_NONE once finished. */
 extern int64 vq_locate_position(VqPlace *place, bool alive);
 
 /* The same, counted in the table. */

@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "guc.h"
 #include "miscadmin.h"
+#include "rank.h"
 #include "rebuild.h"
 #include "recall.h"
 #include "roster.h"

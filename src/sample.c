@@ -21,6 +21,7 @@
 #include "miscadmin.h"
 #include "pending.h"
 #include "queue.h"
+#include "rank.h"
 #include "rebuild.h"
 #include "roster.h"
 #include "statement.h"

@@ -55,10 +55,8 @@ static const struct
 typedef struct VqScan
 {
 	CustomScanState css;
-	List	   *arguments;		/* of ExprState */
+	List	   *arguments;		/* of ExprState, or NULL where there is none */
 	FmgrInfo	function;
-	Bitmapset  *params;			/* on which the arguments depend */
-	bool		depends_on_all;
 	int			which;			/* of answers[] */
 	bool		called;			/* place is what the function answered */
 	bool		returned;		/* and its row has been returned */
@@ -95,12 +93,34 @@ collect_params(Node *node, Bitmapset **params)
 	return expression_tree_walker(node, collect_params, params);
 }
 
+static bool
+is_random_uuid(const Expr *argument)
+{
+	return IsA(argument, FuncExpr) && ((const FuncExpr *) argument)->funcid == F_GEN_RANDOM_UUID;
+}
+
+/*
+ * The state for evaluating an argument.  To set up an expression costs more than a
+ * rank, so what is known, or made here, has none.
+ */
+static ExprState *
+prepare(Expr *argument, PlanState *parent)
+{
+	if (is_random_uuid(argument))
+		check_may_execute(F_GEN_RANDOM_UUID);
+	else if (!IsA(argument, Const) &&
+			 !(IsA(argument, Param) && ((const Param *) argument)->paramkind == PARAM_EXTERN))
+		return ExecInitExpr(argument, parent);
+	return NULL;
+}
+
 static void
 begin_scan(CustomScanState *node, EState *estate, int eflags)
 {
 	VqScan	   *scan = (VqScan *) node;
 	CustomScan *plan = castNode(CustomScan, node->ss.ps.plan);
 	FuncExpr   *call = linitial_node(FuncExpr, plan->custom_exprs);
+	ListCell   *cell;
 
 	check_may_execute(call->funcid);
 
@@ -108,27 +128,59 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	scan->function.fn_oid = call->funcid;
 	scan->function.fn_stats = TRACK_FUNC_PL;	/* that is, if all are tracked */
 	fmgr_info_set_expr((Node *) call, &scan->function);
-	scan->arguments = ExecInitExprList(call->args, &node->ss.ps);
-	scan->depends_on_all = collect_params((Node *) call->args, &scan->params);
+	foreach(cell, call->args)
+		scan->arguments = lappend(scan->arguments, prepare(lfirst(cell), &node->ss.ps));
 	scan->which = intVal(linitial(plan->custom_private));
 }
 
+/* The value of a parameter of the statement, as the executor's own evaluation comes by it. */
+static void
+get_parameter(const Param *param, ExprContext *econtext, NullableDatum *value)
+{
+	ParamListInfo list = econtext->ecxt_param_list_info;
+	ParamExternData *given = NULL;
+	ParamExternData space;
+
+	if (list != NULL && param->paramid > 0 && param->paramid <= list->numParams)
+		given = list->paramFetch != NULL ? list->paramFetch(list, param->paramid, false, &space) :
+			&list->params[param->paramid - 1];
+	if (given == NULL || !OidIsValid(given->ptype))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("no value found for parameter %d", param->paramid)));
+	if (given->ptype != param->paramtype)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("type of parameter %d (%s) does not match that when preparing the plan (%s)",
+						param->paramid, format_type_be(given->ptype), format_type_be(param->paramtype))));
+	value->value = given->value;
+	value->isnull = given->isnull;
+}
+
 /*
- * The value of an argument.  A user's id that is made by default is made here, of
+ * Evaluate an argument.  A user's id that is made by default is made here, of
  * randomness drawn in advance, as gen_random_uuid() pays for each anew.
  */
-static Datum
-argument_value(ExprState *state, ExprContext *econtext, bool *isnull)
+static void
+evaluate(const Expr *argument, ExprState *state, ExprContext *econtext, NullableDatum *value)
 {
-	const Node *expr = (const Node *) state->expr;
-	pg_uuid_t  *id;
+	if (state != NULL)
+		value->value = ExecEvalExpr(state, econtext, &value->isnull);
+	else if (IsA(argument, Const))
+	{
+		value->value = ((const Const *) argument)->constvalue;
+		value->isnull = ((const Const *) argument)->constisnull;
+	}
+	else if (IsA(argument, Param))
+		get_parameter((const Param *) argument, econtext, value);
+	else
+	{
+		pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 
-	if (!IsA(expr, FuncExpr) || ((const FuncExpr *) expr)->funcid != F_GEN_RANDOM_UUID)
-		return ExecEvalExpr(state, econtext, isnull);
-	id = palloc(sizeof(pg_uuid_t));
-	vq_random_uuid(id);
-	*isnull = false;
-	return UUIDPGetDatum(id);
+		vq_random_uuid(id);
+		value->value = UUIDPGetDatum(id);
+		value->isnull = false;
+	}
 }
 
 /* Call the function, as far as the place that it would make a row of. */
@@ -138,15 +190,13 @@ call_function(VqScan *scan, ExprContext *econtext)
 	LOCAL_FCINFO(fcinfo, MOST_ARGUMENTS);
 	PgStat_FunctionCallUsage usage;
 	MemoryContext old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
+	const FuncExpr *call = (const FuncExpr *) scan->function.fn_expr;
 	ListCell   *cell;
+	ListCell   *state;
 
-	InitFunctionCallInfoData(*fcinfo, &scan->function, list_length(scan->arguments), InvalidOid, NULL, NULL);
-	foreach(cell, scan->arguments)
-	{
-		NullableDatum *argument = &fcinfo->args[foreach_current_index(cell)];
-
-		argument->value = argument_value((ExprState *) lfirst(cell), econtext, &argument->isnull);
-	}
+	InitFunctionCallInfoData(*fcinfo, &scan->function, list_length(call->args), InvalidOid, NULL, NULL);
+	forboth(cell, call->args, state, scan->arguments)
+		evaluate(lfirst(cell), lfirst(state), econtext, &fcinfo->args[foreach_current_index(cell)]);
 	pgstat_init_function_usage(fcinfo, &usage);
 	answers[scan->which].answer(fcinfo, &scan->place);
 	pgstat_end_function_usage(&usage, true);
@@ -193,9 +243,13 @@ static void
 restart_scan(CustomScanState *node)
 {
 	VqScan	   *scan = (VqScan *) node;
+	const FuncExpr *call = (const FuncExpr *) scan->function.fn_expr;
+	Bitmapset  *params = NULL;
 
-	if (node->ss.ps.chgParam != NULL && (scan->depends_on_all || bms_overlap(node->ss.ps.chgParam, scan->params)))
+	if (node->ss.ps.chgParam != NULL &&
+		(collect_params((Node *) call->args, &params) || bms_overlap(node->ss.ps.chgParam, params)))
 		scan->called = false;
+	bms_free(params);
 	scan->returned = false;
 	ExecScanReScan(&node->ss);
 }

@@ -34,36 +34,57 @@ unknown_session(const pg_uuid_t *id)
 			 errhint("Join again with vqueue.join(), and check that vqueue.tenant is set as it was then.")));
 }
 
-/* Name and tenant of the session's queue; false if it is gone. */
-static bool
-read_queue(VqPlace *place, pg_uuid_t *tenant)
+/* The queue of the session asked for last, as most ask for those of one queue. */
+static struct
 {
-	const pg_uuid_t *id = &place->row.queue_id;
+	uint64		version;		/* of the names as of which it is right; 0: none */
+	pg_uuid_t	id;
+	pg_uuid_t	tenant;
+	char		name[VQ_NAME_SIZE];
+}			last_queue;
+
+/* Find out name and tenant of a queue; false if it is gone. */
+static bool
+read_queue(const pg_uuid_t *id, bool by_table)
+{
 	VqSettings	settings;
 	VqQueue    *queue;
 
-	if (place->by_table)
+	last_queue.version = 0;
+	last_queue.id = *id;
+	if (by_table)
 	{
 		if (!vq_fetch_queue(id, &settings))
 			return false;
-		*tenant = settings.tenant_id;
-		strlcpy(place->queue, settings.name, VQ_NAME_SIZE);
+		last_queue.tenant = settings.tenant_id;
+		strlcpy(last_queue.name, settings.name, VQ_NAME_SIZE);
 		return true;
 	}
 	queue = vq_find_queue(id);
 	if (queue == NULL)
 		return false;
-	vq_label_of(queue, place->queue, tenant);
+	vq_label_of(queue, last_queue.name, &last_queue.tenant);
 	return true;
 }
 
-/* Note the name of the session's queue, if that is one of the current tenant. */
+/*
+ * Note the name of the session's queue, if that is one of the current tenant.  It is
+ * remembered until any name may have changed, or a queue has gone.
+ */
 static bool
 name_queue(const pg_uuid_t *current, VqPlace *place)
 {
-	pg_uuid_t	tenant;
+	const pg_uuid_t *id = &place->row.queue_id;
+	uint64		version = place->by_table ? 0 : vq_version_to_remember();
 
-	return read_queue(place, &tenant) && memcmp(current, &tenant, sizeof(tenant)) == 0;
+	if (version == 0 || last_queue.version != version || memcmp(&last_queue.id, id, sizeof(*id)) != 0)
+	{
+		if (!read_queue(id, place->by_table))
+			return false;
+		last_queue.version = version;
+	}
+	strlcpy(place->queue, last_queue.name, VQ_NAME_SIZE);
+	return memcmp(current, &last_queue.tenant, sizeof(*current)) == 0;
 }
 
 /* False if there is no such session in the current tenant, which the caller has found out before. */
@@ -220,13 +241,13 @@ position_in_memory(VqQueue *queue, const pg_uuid_t *queue_id, int64 ticket)
 	VqRow		row;
 
 	row.place_key = 0;
-	LWLockAcquire(&queue->lock, LW_SHARED);
+	vq_lock_whole(queue, LW_SHARED);
 	if (!vq_knows_key(queue, ticket))
 	{
 		LWLockRelease(&queue->lock);
 		if (!vq_fetch_ticket(queue_id, ticket, NULL, &row))
 			return VQ_POSITION_NONE;
-		LWLockAcquire(&queue->lock, LW_SHARED);
+		vq_lock_whole(queue, LW_SHARED);
 	}
 	if (vq_is_queue(queue, queue_id))
 		position = vq_position_in(queue, ticket, row.place_key);

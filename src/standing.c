@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "rank.h"
 #include "standing.h"
 
 /* ---- those who were drawn ---- */

@@ -15,6 +15,7 @@
 #include "fmgr.h"
 #include "guc.h"
 #include "miscadmin.h"
+#include "rank.h"
 #include "roster.h"
 #include "statement.h"
 #include "stats.h"

@@ -270,16 +270,22 @@ vq_row_of(const Datum *values, const bool *nulls, const ItemPointerData *tid, Vq
 }
 
 void
+vq_whole_row_of(const Datum *values, const bool *nulls, const ItemPointerData *tid, VqRow *row)
+{
+	vq_row_of(values, nulls, tid, row);
+	row->ready_at = time_of(values[Anum_sessions_ready_at - 1], nulls[Anum_sessions_ready_at - 1]);
+	row->extended_at = time_of(values[Anum_sessions_extended_at - 1], nulls[Anum_sessions_extended_at - 1]);
+	row->place_key = nulls[Anum_sessions_place_key - 1] ? 0 : DatumGetInt64(values[Anum_sessions_place_key - 1]);
+}
+
+void
 vq_read_row(HeapTuple tuple, TupleDesc desc, VqRow *row)
 {
 	Datum		values[MaxHeapAttributeNumber];
 	bool		nulls[MaxHeapAttributeNumber];
 
 	heap_deform_tuple(tuple, desc, values, nulls);
-	vq_row_of(values, nulls, &tuple->t_self, row);
-	row->ready_at = time_of(values[Anum_sessions_ready_at - 1], nulls[Anum_sessions_ready_at - 1]);
-	row->extended_at = time_of(values[Anum_sessions_extended_at - 1], nulls[Anum_sessions_extended_at - 1]);
-	row->place_key = nulls[Anum_sessions_place_key - 1] ? 0 : DatumGetInt64(values[Anum_sessions_place_key - 1]);
+	vq_whole_row_of(values, nulls, &tuple->t_self, row);
 }
 
 /* Microseconds, of months by 30 days; the constraints let none be negative. */

@@ -235,10 +235,11 @@ extern int	vq_parse_lane(const char *name, int len);
 extern int	vq_parse_status(const char *name, int len);
 
 /*
- * Read a row, whole or from the values of its columns up to priority; the latter
- * leaves out ready_at, extended_at and place_key.
+ * Read a row, from the values of its columns, or of those up to priority; the
+ * last leaves out ready_at, extended_at and place_key.
  */
 extern void vq_read_row(HeapTuple tuple, TupleDesc desc, VqRow *row);
+extern void vq_whole_row_of(const Datum *values, const bool *nulls, const ItemPointerData *tid, VqRow *row);
 extern void vq_row_of(const Datum *values, const bool *nulls, const ItemPointerData *tid, VqRow *row);
 extern void vq_read_settings(HeapTuple tuple, TupleDesc desc, VqSettings *settings);
 

@@ -61,7 +61,7 @@ run_times()
 	until [ "$(grep -c 'profile pgbench LOG:  disconnection' "$work/server.log")" = 2 ]; do sleep 0.1; done
 	pid=$(sed -n 's/^\([0-9]*\) profile pgbench LOG:  disconnection.*/\1/p' "$work/server.log" | tail -n 1)
 	: > "$work/server.log"
-	until grep -qsE '^(totals|summary):' "$work/out.$pid"; do sleep 0.1; done
+	until grep -qs '^totals:' "$work/out.$pid"; do sleep 0.1; done
 	echo "$work/out.$pid"
 }
 

@@ -3,6 +3,7 @@
  *		What rank costs at several lengths of the line: prints, judges nothing.
  */
 #include "arena.h"
+#include "rank.h"
 
 #include <time.h>
 

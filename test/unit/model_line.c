@@ -10,6 +10,7 @@
 
 #include "arena.h"
 #include "mark.h"
+#include "rank.h"
 
 #define MAX_TICKETS		3000
 #define MAX_CHUNKS		400
@@ -217,6 +218,7 @@ static void
 compare_ticket(Model *m, int64 ticket)
 {
 	const VqArena *arena = &m->arena.arena;
+	int64		ahead = -1;
 
 	for (int kind = 0; kind < VQ_KINDS; kind++)
 		MUST(vq_line_test(&m->line, arena, kind, ticket) == ((bits_of(m, ticket) >> kind) & 1));
@@ -232,6 +234,8 @@ compare_ticket(Model *m, int64 ticket)
 		MUST(nth == ticket || (bits_of(m, ticket) >> lane & 1) == 0);
 	}
 	MUST(vq_line_lane(&m->line, arena, ticket) == lane_of(m, ticket));
+	MUST(vq_line_look(&m->line, arena, ticket, -1, &ahead) == lane_of(m, ticket));
+	MUST(ahead == (lane_of(m, ticket) < 0 ? -1 : rank_of(m, lane_of(m, ticket), ticket)));
 	compare_marks(m, ticket);
 }
 
@@ -377,11 +381,15 @@ do_change(Model *m, VqKind kind, int64 ticket, bool value)
 static void
 do_mark(Model *m, int64 ticket, int64 second, uint32 block, uint16 offset)
 {
+	int64		ahead;
 	Ticket	   *entry = m->n_tickets < MAX_TICKETS ? entry_of(m, ticket) : NULL;
 
 	if (entry == NULL && has_chunk(m, ticket))
 		return;
-	vq_mark_alive(&m->line, &m->arena.arena, ticket, second);
+	if (second % 2 == 0)
+		vq_mark_alive(&m->line, &m->arena.arena, ticket, second);
+	else
+		(void) vq_line_look(&m->line, &m->arena.arena, ticket, second, &ahead);
 	vq_mark_row(&m->line, &m->arena.arena, ticket, block, offset);
 	if (entry != NULL)
 	{

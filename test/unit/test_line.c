@@ -5,6 +5,7 @@
 #include "arena.h"
 #include "mark.h"
 #include "model_line.h"
+#include "rank.h"
 #include "tap.h"
 
 static TestArena arena;
