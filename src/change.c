@@ -6,6 +6,7 @@
 
 #include "change.h"
 #include "commands/trigger.h"
+#include "note.h"
 #include "pending.h"
 
 bool

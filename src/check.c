@@ -2,10 +2,10 @@
  * check.c
  *		Memory held against the tables.
  *
- * check() builds a line of its own from the tables, by the loader's scan, and
- * compares it with the shared one.  Both move meanwhile, so each difference is
- * looked at again, ticket by ticket, and reported only if it lasts.  A line that is
- * being built is waited for, as it differs by nature, for as long as that takes.
+ * check() has lines built from the tables (expect.c) and compares them with the
+ * shared ones.  Both move meanwhile, so each difference is looked at again, ticket
+ * by ticket, and reported only if it lasts.  A line that is being built is waited
+ * for, as it differs by nature, for as long as that takes.
  */
 #include "postgres.h"
 
@@ -13,8 +13,8 @@
 #include "access/xlog.h"
 #include "audit.h"
 #include "check.h"
-#include "draws.h"
 #include "due.h"
+#include "expect.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
@@ -30,9 +30,6 @@
 #include "trial.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
-#include "utils/memutils.h"
-#include "utils/snapmgr.h"
-#include "walk.h"
 
 /* A difference is believed when it was seen this often, so many milliseconds apart. */
 #define LOOKS 20
@@ -41,134 +38,11 @@
 /* Differences reported of one queue at the most. */
 #define MAX_REPORTED 1000
 
-/* Who waits by a key in which lane. */
-typedef struct ExpectedKey
-{
-	int64		ticket;
-	int64		place_key;
-	int			lane;
-} ExpectedKey;
-
-/* A queue by the tables. */
-typedef struct Expected
-{
-	pg_uuid_t	id;				/* key */
-	VqSettings	settings;
-	VqLine		line;
-	ExpectedKey *keys;			/* of who waits by a key, as the rows came */
-	int			n_keys;
-	int			max_keys;
-	VqEntrants	entrants;		/* of its draw, if that was held */
-} Expected;
-
 typedef struct Check
 {
 	ReturnSetInfo *rsinfo;
-	HTAB	   *expected;
-	VqArena		arena;			/* of the expected lines */
+	VqExpectation expectation;
 } Check;
-
-/* ---- a private arena ---- */
-
-static VqRef
-private_alloc(void *ctx, size_t size)
-{
-	return (VqRef) MemoryContextAllocExtended(ctx, size, MCXT_ALLOC_HUGE);
-}
-
-static void
-private_free(void *ctx, VqRef ref, size_t size)
-{
-	pfree((void *) ref);
-}
-
-static void *
-private_addr(void *ctx, VqRef ref)
-{
-	return (void *) ref;
-}
-
-/* ---- what the tables say ---- */
-
-static void
-expect_queue(const pg_uuid_t *id, const VqSettings *settings, void *arg)
-{
-	Check	   *check = arg;
-	bool		found;
-	Expected   *expected = hash_search(check->expected, id, HASH_ENTER, &found);
-
-	expected->settings = *settings;
-	memset(&expected->line, 0, sizeof(VqLine));
-	memset(&expected->entrants, 0, sizeof(VqEntrants));
-	expected->keys = NULL;
-	expected->n_keys = expected->max_keys = 0;
-}
-
-static void
-expect_key(Expected *expected, int64 ticket, int64 place_key, int lane)
-{
-	ExpectedKey *key;
-
-	if (expected->n_keys == expected->max_keys)
-	{
-		expected->max_keys = Max(256, expected->max_keys * 2);
-		if (expected->keys == NULL)
-			expected->keys = palloc(expected->max_keys * sizeof(ExpectedKey));
-		else
-			expected->keys = repalloc_huge(expected->keys, expected->max_keys * sizeof(ExpectedKey));
-	}
-	key = &expected->keys[expected->n_keys++];
-	key->ticket = ticket;
-	key->place_key = place_key;
-	key->lane = lane;
-}
-
-static void
-expect_session(const VqRow *row, void *arg)
-{
-	Check	   *check = arg;
-	Expected   *expected = hash_search(check->expected, &row->queue_id, HASH_FIND, NULL);
-
-	if (expected == NULL)
-		return;
-	vq_line_reserve(&expected->line, &check->arena, row->ticket);
-	vq_line_set(&expected->line, &check->arena, vq_row_kind(row), row->ticket);
-	if (row->status == VQ_IS_READY)
-		vq_line_set(&expected->line, &check->arena, VQ_CALLED, row->ticket);
-	if (row->status == VQ_WAITING && row->place_key != 0)
-		expect_key(expected, row->ticket, row->place_key, row->lane);
-}
-
-static void
-read_tables(Check *check)
-{
-	HASHCTL		ctl = {0};
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-
-	ctl.keysize = sizeof(pg_uuid_t);
-	ctl.entrysize = sizeof(Expected);
-	ctl.hcxt = CurrentMemoryContext;
-	check->expected = hash_create("vqueue check", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	vq_scan_queues(snapshot, expect_queue, check);
-	vq_scan_live(snapshot, expect_session, check);
-	UnregisterSnapshot(snapshot);
-}
-
-/* Expect those who were drawn where they drew. */
-static void
-expect_drawn(Check *check, Expected *expected)
-{
-	if (!vq_has_drawn(&expected->id) || !vq_fetch_entrants(&expected->id, NULL, &expected->entrants))
-		return;
-	for (uint32 i = 0; i < expected->entrants.n; i++)
-	{
-		int64		ticket = expected->entrants.tickets[i];
-		int			lane = vq_line_lane(&expected->line, &check->arena, ticket);
-
-		if (lane >= 0)
-			expect_key(expected, ticket, 0, lane);
-	}
-}
 
 /* ---- reporting ---- */
 
@@ -257,7 +131,7 @@ vq_ticket_differs(VqQueue *queue, const pg_uuid_t *id, int64 ticket)
 }
 
 static void
-check_ticket(Check *check, VqQueue *queue, const Expected *expected, int64 ticket, int *reported)
+check_ticket(Check *check, VqQueue *queue, const VqExpected *expected, int64 ticket, int *reported)
 {
 	int			in_memory;
 	int			in_table;
@@ -271,7 +145,7 @@ check_ticket(Check *check, VqQueue *queue, const Expected *expected, int64 ticke
 
 /* Compare the bits of one kind, in the order of tickets. */
 static void
-check_kind(Check *check, VqQueue *queue, Expected *expected, VqKind kind, int *reported)
+check_kind(Check *check, VqQueue *queue, VqExpected *expected, VqKind kind, int *reported)
 {
 	int64		mine[256];
 	int64		theirs[256];
@@ -286,7 +160,7 @@ check_kind(Check *check, VqQueue *queue, Expected *expected, VqKind kind, int *r
 		vq_lock_whole(queue, LW_SHARED);
 		m = vq_line_collect(&queue->line, vq_arena(), kind, from, mine, lengthof(mine));
 		LWLockRelease(&queue->lock);
-		n = vq_line_collect(&expected->line, &check->arena, kind, from, theirs, lengthof(theirs));
+		n = vq_line_collect(&expected->line, &check->expectation.arena, kind, from, theirs, lengthof(theirs));
 
 		/* Both lists are complete up to here. */
 		end = Min(m == lengthof(mine) ? mine[m - 1] : PG_INT64_MAX,
@@ -308,15 +182,6 @@ check_kind(Check *check, VqQueue *queue, Expected *expected, VqKind kind, int *r
 
 /* ---- places ---- */
 
-/* By what a ticket should stand. */
-static int64
-key_in_table(const Expected *expected, int64 ticket, int64 place_key)
-{
-	int64		number = vq_find_entrant(&expected->entrants, ticket);
-
-	return number >= 0 ? VQ_DRAWN_KEY(expected->entrants.places[number]) : place_key;
-}
-
 /* Whether memory has a ticket in this lane, but does not have it stand by this key. */
 static bool
 misplaced(VqQueue *queue, int lane, int64 ticket, int64 key)
@@ -328,7 +193,7 @@ misplaced(VqQueue *queue, int lane, int64 ticket, int64 key)
 
 /* Look again at somebody who seemed misplaced. */
 static void
-check_place(Check *check, VqQueue *queue, const Expected *expected, int64 ticket, int *reported)
+check_place(Check *check, VqQueue *queue, const VqExpected *expected, int64 ticket, int *reported)
 {
 	VqRow		row;
 
@@ -339,7 +204,7 @@ check_place(Check *check, VqQueue *queue, const Expected *expected, int64 ticket
 		if (!vq_fetch_ticket(&expected->id, ticket, NULL, &row) || row.status != VQ_WAITING)
 			return;
 		vq_lock_whole(queue, LW_SHARED);
-		wrong = misplaced(queue, row.lane, ticket, key_in_table(expected, ticket, row.place_key));
+		wrong = misplaced(queue, row.lane, ticket, vq_expected_key(expected, ticket, row.place_key));
 		LWLockRelease(&queue->lock);
 		if (!wrong)
 			return;
@@ -347,21 +212,21 @@ check_place(Check *check, VqQueue *queue, const Expected *expected, int64 ticket
 	}
 	if ((*reported)++ < MAX_REPORTED)
 		report(check, expected->settings.name, psprintf("place of ticket " INT64_FORMAT, ticket),
-			   "elsewhere", psprintf("key " INT64_FORMAT, key_in_table(expected, ticket, row.place_key)));
+			   "elsewhere", psprintf("key " INT64_FORMAT, vq_expected_key(expected, ticket, row.place_key)));
 }
 
 /* Compare the orders of the lanes: those with keys one by one, the others by their number. */
 static void
-check_places(Check *check, VqQueue *queue, const Expected *expected, int *reported)
+check_places(Check *check, VqQueue *queue, const VqExpected *expected, int *reported)
 {
 	for (int i = 0; i < expected->n_keys; i++)
 	{
-		const ExpectedKey *key = &expected->keys[i];
+		const VqExpectedKey *key = &expected->keys[i];
 		bool		wrong;
 
 		CHECK_FOR_INTERRUPTS();
 		vq_lock_whole(queue, LW_SHARED);
-		wrong = misplaced(queue, key->lane, key->ticket, key_in_table(expected, key->ticket, key->place_key));
+		wrong = misplaced(queue, key->lane, key->ticket, vq_expected_key(expected, key->ticket, key->place_key));
 		LWLockRelease(&queue->lock);
 		if (wrong)
 			check_place(check, queue, expected, key->ticket, reported);
@@ -434,7 +299,7 @@ check_settings(Check *check, VqQueue *queue, const pg_uuid_t *id)
 }
 
 static void
-check_missing(Check *check, const Expected *expected)
+check_missing(Check *check, const VqExpected *expected)
 {
 	VqSettings	settings;
 
@@ -448,7 +313,7 @@ check_missing(Check *check, const Expected *expected)
 }
 
 static void
-check_queue(Check *check, Expected *expected)
+check_queue(Check *check, VqExpected *expected)
 {
 	VqQueue    *queue = vq_find_queue(&expected->id);
 	int			reported = 0;
@@ -461,7 +326,7 @@ check_queue(Check *check, Expected *expected)
 	check_settings(check, queue, &expected->id);
 	for (int kind = 0; kind <= VQ_CALLED; kind++)
 		check_kind(check, queue, expected, kind, &reported);
-	expect_drawn(check, expected);
+	vq_expect_drawn(&check->expectation, expected);
 	check_places(check, queue, expected, &reported);
 }
 
@@ -591,7 +456,7 @@ vqueue_check(PG_FUNCTION_ARGS)
 {
 	Check		check = {0};
 	HASH_SEQ_STATUS status;
-	Expected   *expected;
+	VqExpected *expected;
 	VqDatabase *db;
 
 	vq_must_own("vqueue.check()");
@@ -606,18 +471,13 @@ vqueue_check(PG_FUNCTION_ARGS)
 				 errhint("Commit first.")));
 	db = vq_ready();
 	check.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	check.arena.alloc = private_alloc;
-	check.arena.free = private_free;
-	check.arena.addr = private_addr;
-	check.arena.ctx = AllocSetContextCreate(CurrentMemoryContext, "vqueue check", ALLOCSET_DEFAULT_SIZES);
-	read_tables(&check);
-
-	hash_seq_init(&status, check.expected);
+	vq_read_expectation(&check.expectation);
+	hash_seq_init(&status, check.expectation.queues);
 	while ((expected = hash_seq_search(&status)) != NULL)
 		check_queue(&check, expected);
 	check_surplus(&check, db);
 	check_tenants(&check, db);
-	MemoryContextDelete(check.arena.ctx);
+	vq_forget_expectation(&check.expectation);
 	return (Datum) 0;
 }
 

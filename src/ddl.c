@@ -23,7 +23,7 @@
 #include "due.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "pending.h"
+#include "note.h"
 #include "rebuild.h"
 #include "storage/ipc.h"
 #include "tcop/utility.h"

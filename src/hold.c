@@ -20,7 +20,7 @@
 #include "executor/spi.h"
 #include "hold.h"
 #include "miscadmin.h"
-#include "pending.h"
+#include "note.h"
 #include "queue.h"
 #include "rank.h"
 #include "statement.h"

@@ -55,6 +55,9 @@ typedef struct VqOp
 	bool		raised:1;		/* CEILING: by our own hand */
 } VqOp;
 
+/* Append one to those of this transaction, zeroed but for these; vq_reserve_ops has made room.  Never fails. */
+extern VqOp *vq_append_op(VqOpType type, VqQueue *queue);
+
 /* Have memory built anew, and once more if it is being built. */
 extern void vq_make_stale(VqDatabase *db);
 

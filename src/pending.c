@@ -12,13 +12,13 @@
 #include "draws.h"
 #include "due.h"
 #include "miscadmin.h"
+#include "note.h"
 #include "op.h"
 #include "pending.h"
 #include "quota.h"
 #include "rebuild.h"
 #include "roster.h"
 #include "standing.h"
-#include "table.h"
 #include "utils/memutils.h"
 
 /* How long to wait for another's commit callback, in milliseconds. */
@@ -62,8 +62,8 @@ vq_reserve_ops(int n)
 	}
 }
 
-static VqOp *
-append_op(VqOpType type, VqQueue *queue)
+VqOp *
+vq_append_op(VqOpType type, VqQueue *queue)
 {
 	VqOp	   *op = &ops[n_ops++];
 
@@ -78,14 +78,6 @@ append_op(VqOpType type, VqQueue *queue)
 		last_rare = n_ops - 1;
 	}
 	return op;
-}
-
-static VqOp *
-append_db_op(VqOpType type)
-{
-	vq_reserve_ops(1);
-	(void) vq_database();
-	return append_op(type, NULL);
 }
 
 static void
@@ -125,7 +117,7 @@ vq_lock_whole_queue(VqQueue *queue, const pg_uuid_t *id)
 void
 vq_add_bit(VqQueue *queue, VqKind kind, int64 ticket, int64 place_key, int flags, VqNow now)
 {
-	VqOp	   *op = append_op(OP_ADD, queue);
+	VqOp	   *op = vq_append_op(OP_ADD, queue);
 	bool		set;
 
 	op->kind = kind;
@@ -420,7 +412,7 @@ vq_note_remove(VqQueue *queue, const VqRow *row, VqKind kind, int flags, int64 s
 	if (kind < VQ_LANES)
 		(void) vq_tenant_waiting(queue);
 	vq_reserve_ops(1);
-	op = append_op(OP_REMOVE, queue);
+	op = vq_append_op(OP_REMOVE, queue);
 	op->kind = kind;
 	op->flags = flags;
 	op->u.ticket = row->ticket;
@@ -434,81 +426,9 @@ vq_note_count(VqQueue *queue, int status, int64 wait)
 	VqOp	   *op;
 
 	vq_reserve_ops(1);
-	op = append_op(OP_COUNT, queue);
+	op = vq_append_op(OP_COUNT, queue);
 	op->kind = status;
 	op->u.wait = wait;
-}
-
-void
-vq_note_queue(VqQueue *queue, const VqSettings *settings, bool made)
-{
-	VqSettings *copy = MemoryContextAlloc(TopTransactionContext, sizeof(VqSettings));
-	VqOp	   *op;
-
-	*copy = *settings;
-	vq_reserve_ops(1);
-	op = append_op(OP_QUEUE, queue);
-	op->u.settings = copy;
-	op->set = made;
-	if (made)
-	{
-		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
-		queue->settings = *settings;
-		vq_lanes_configure(&queue->lanes, settings->weights);
-		vq_pacer_init(&queue->pacer, vq_now(), settings->rate_per_minute,
-					  vq_burst(settings), true);
-		LWLockRelease(&queue->lock);
-		vq_join_tenant(queue, &settings->tenant_id);
-	}
-}
-
-void
-vq_note_queue_gone(VqQueue *queue)
-{
-	vq_reserve_ops(1);
-	append_op(OP_QUEUE_GONE, queue);
-}
-
-void
-vq_note_draw(VqQueue *queue, const pg_uuid_t *id, const VqEntrants *entrants)
-{
-	bool		fits;
-
-	vq_reserve_ops(1);
-	vq_lock_queue(queue, id);
-	fits = vq_draft_draw(queue, entrants);
-	LWLockRelease(&queue->lock);
-	if (!fits)
-		vq_out_of_memory();
-	append_op(OP_DRAW, queue);
-}
-
-void
-vq_note_ceiling(VqQueue *queue, int64 ceiling, bool raised)
-{
-	VqOp	   *op;
-
-	vq_reserve_ops(1);
-	op = append_op(OP_CEILING, queue);
-	op->u.ceiling = ceiling;
-	op->raised = raised;
-
-	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
-	if (queue->nascent)
-		queue->ceiling = Max(queue->ceiling, ceiling);
-	LWLockRelease(&queue->lock);
-}
-
-void
-vq_note_names(void)
-{
-	append_db_op(OP_NAMES);
-}
-
-void
-vq_note_stale(void)
-{
-	append_db_op(OP_STALE);
 }
 
 /*
@@ -525,12 +445,6 @@ vq_void_pending(void)
 			ops[i].type = OP_NONE;
 		}
 	n_unconfirmed = 0;
-}
-
-void
-vq_note_extension(bool created)
-{
-	append_db_op(created ? OP_CREATED : OP_DROPPED);
 }
 
 bool

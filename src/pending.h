@@ -73,28 +73,6 @@ extern void vq_note_count(VqQueue *queue, int status, int64 wait);
 /* A row with this ticket exists: never issue it.  Takes effect at once, as it harms nobody. */
 extern void vq_note_ticket(VqQueue *queue, int64 ticket);
 
-/* Note that a queue's row was written; made if the caller made the queue. */
-extern void vq_note_queue(VqQueue *queue, const VqSettings *settings, bool made);
-extern void vq_note_queue_gone(VqQueue *queue);
-
-/*
- * Note that a draw was held: its order is prepared, and comes into force at the
- * commit.  Errors: 53200 out of memory; 42704 queue gone.
- */
-extern void vq_note_draw(VqQueue *queue, const pg_uuid_t *id, const VqEntrants *entrants);
-
-/* Note that a ceiling was written; raised by our own hand, or else where it came from tickets may have been issued up to it. */
-extern void vq_note_ceiling(VqQueue *queue, int64 ceiling, bool raised);
-
-/* Note that a name may mean another queue. */
-extern void vq_note_names(void);
-
-/* Note that memory must be built anew after the commit. */
-extern void vq_note_stale(void);
-
-/* Note that the extension was created, or dropped. */
-extern void vq_note_extension(bool created);
-
 /* Forget the changes of queues: all of this database's are about to go out of memory. */
 extern void vq_void_pending(void);
 

@@ -13,7 +13,7 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
-#include "pending.h"
+#include "note.h"
 #include "rebuild.h"
 #include "roster.h"
 #include "statement.h"

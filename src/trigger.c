@@ -15,6 +15,7 @@
 #include "fmgr.h"
 #include "hold.h"
 #include "miscadmin.h"
+#include "note.h"
 #include "pending.h"
 #include "queue.h"
 #include "quota.h"
