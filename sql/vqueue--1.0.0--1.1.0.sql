@@ -137,6 +137,10 @@ $$;
  * it counts those whose visits end, some at a time, and takes the settings back
  * when a bound is passed.  Only such settings as still are what the canary made
  * them: what an operator has changed since is his.
+ *
+ * Timeouts may be tried on a share of the newcomers: those whose tickets, from
+ * from_ticket on, fall into it by lot, as _on_trial() tells from the row alone.  Then
+ * the row is what holds the settings, and the queue has its own until they are kept.
  */
 CREATE TABLE vqueue.queue_canaries (
     id              uuid PRIMARY KEY DEFAULT vqueue._uuidv7(),
@@ -146,6 +150,9 @@ CREATE TABLE vqueue.queue_canaries (
                     CONSTRAINT queue_canaries_ends_at_check CHECK (ends_at > started_at),
     settings        jsonb NOT NULL,
     before          jsonb NOT NULL,
+    share           float8 NOT NULL DEFAULT 1
+                    CONSTRAINT queue_canaries_share_check CHECK (share > 0 AND share <= 1),
+    from_ticket     bigint,
     abandonment_bound float8
                     CONSTRAINT queue_canaries_abandonment_bound_check CHECK (abandonment_bound BETWEEN 0 AND 1),
     error_bound     float8
@@ -156,6 +163,8 @@ CREATE TABLE vqueue.queue_canaries (
                     CONSTRAINT queue_canaries_look_every_check CHECK (look_every BETWEEN '1 s' AND '1 hour'),
     ended           bigint NOT NULL DEFAULT 0,
     gave_up         bigint NOT NULL DEFAULT 0,
+    others_ended    bigint NOT NULL DEFAULT 0,
+    others_gave_up  bigint NOT NULL DEFAULT 0,
     counted_until   timestamptz NOT NULL DEFAULT clock_timestamp(),
     look_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     estimate_error  float8,
@@ -164,17 +173,53 @@ CREATE TABLE vqueue.queue_canaries (
                     CONSTRAINT queue_canaries_state_check CHECK (state IN ('watching', 'kept', 'reverted')),
     decided_at      timestamptz,
     reason          text,
-    CONSTRAINT queue_canaries_decided_check CHECK ((state = 'watching') = (decided_at IS NULL))
+    CONSTRAINT queue_canaries_decided_check CHECK ((state = 'watching') = (decided_at IS NULL)),
+    CONSTRAINT queue_canaries_share_settings_check CHECK (share = 1
+        OR from_ticket IS NOT NULL AND from_ticket > 0 AND jsonb_typeof(settings) = 'object'
+           AND settings - '{waiting_timeout,serving_timeout,claim_timeout}'::text[] = '{}'
+           AND coalesce((settings ->> 'waiting_timeout')::interval BETWEEN '0' AND '1 day', true)
+           AND coalesce((settings ->> 'serving_timeout')::interval BETWEEN '0' AND '1 day', true)
+           AND coalesce((settings ->> 'claim_timeout')::interval BETWEEN '0' AND '1 day', true))
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE vqueue.queue_canaries IS 'settings that queues were put under on trial, and what became of it';
 COMMENT ON COLUMN vqueue.queue_canaries.settings IS 'the settings on trial, as they are in queues';
 COMMENT ON COLUMN vqueue.queue_canaries.before IS 'what they were before';
+COMMENT ON COLUMN vqueue.queue_canaries.share IS 'the share of newcomers who are under them; 1: the whole queue is';
+COMMENT ON COLUMN vqueue.queue_canaries.from_ticket IS 'where it is a share: the first ticket that may be in it';
+COMMENT ON COLUMN vqueue.queue_canaries.ended IS 'visits under them that have ended';
 COMMENT ON COLUMN vqueue.queue_canaries.gave_up IS
     'of those who ended, who left without having come in, fell silent, did not come when called or outstayed their lease';
+COMMENT ON COLUMN vqueue.queue_canaries.others_ended IS 'where it is a share: visits of newcomers outside it that have ended';
+COMMENT ON COLUMN vqueue.queue_canaries.others_gave_up IS 'and of these, who gave up';
 COMMENT ON COLUMN vqueue.queue_canaries.counted_until IS 'internal: who ended up to then is counted';
 COMMENT ON COLUMN vqueue.queue_canaries.failures IS 'internal: how often in a row it could not be watched';
 CREATE UNIQUE INDEX queue_canaries_watching_key ON vqueue.queue_canaries (queue_id) WHERE state = 'watching';
 SELECT pg_catalog.pg_extension_config_dump('vqueue.queue_canaries', '');
+
+CREATE FUNCTION vqueue._on_trial(canary uuid, share float8, from_ticket bigint, ticket bigint) RETURNS bool
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'vqueue_on_trial';
+COMMENT ON FUNCTION vqueue._on_trial(uuid, float8, bigint, bigint) IS
+    'internal: whether a ticket falls into a canary''s share of newcomers, by what its row says';
+CREATE FUNCTION vqueue._next_ticket(queue_id uuid) RETURNS bigint
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'vqueue_next_ticket';
+COMMENT ON FUNCTION vqueue._next_ticket(uuid) IS
+    'internal: the ticket that the next newcomer of a queue gets; null if the caller may not operate it';
+
+CREATE FUNCTION vqueue._canary_changed() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'vqueue_canary_changed';
+COMMENT ON FUNCTION vqueue._canary_changed() IS
+    'internal: writes the row of a queue of which a share is, or was, under settings on trial, whereupon memory learns of them';
+CREATE TRIGGER canary_after AFTER INSERT OR DELETE ON vqueue.queue_canaries
+    FOR EACH ROW EXECUTE FUNCTION vqueue._canary_changed();
+CREATE TRIGGER canary_update AFTER UPDATE ON vqueue.queue_canaries
+    FOR EACH ROW WHEN ((OLD.id, OLD.queue_id, OLD.state, OLD.settings, OLD.share, OLD.from_ticket)
+            IS DISTINCT FROM (NEW.id, NEW.queue_id, NEW.state, NEW.settings, NEW.share, NEW.from_ticket))
+    EXECUTE FUNCTION vqueue._canary_changed();
+CREATE TRIGGER canary_truncate AFTER TRUNCATE ON vqueue.queue_canaries
+    FOR EACH STATEMENT EXECUTE FUNCTION vqueue._table_changed();
+ALTER TABLE vqueue.queue_canaries ENABLE ALWAYS TRIGGER canary_after;
+ALTER TABLE vqueue.queue_canaries ENABLE ALWAYS TRIGGER canary_update;
+ALTER TABLE vqueue.queue_canaries ENABLE ALWAYS TRIGGER canary_truncate;
 
 CREATE FUNCTION vqueue._canary_now(q vqueue.queues, settings jsonb) RETURNS jsonb
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres
@@ -206,28 +251,39 @@ DECLARE
     c vqueue.queue_canaries;
     q vqueue.queues;
     now_set jsonb;
-    back jsonb := jsonb '{}';
+    was jsonb;
+    becomes jsonb;
+    change jsonb;
     others text;
 BEGIN
     SELECT * INTO c FROM vqueue.queue_canaries AS t WHERE t.id = canary;
     SELECT * INTO q FROM vqueue.queues AS t WHERE t.id = c.queue_id;
-    IF state = 'reverted' THEN
+    /* Of a share the queue itself gets what is kept, and has nothing to take back. */
+    IF state = 'reverted' AND c.share = 1 THEN
+        was := c.settings;
+        becomes := c.before;
+    ELSIF state = 'kept' AND c.share < 1 THEN
+        was := c.before;
+        becomes := c.settings;
+    END IF;
+    IF was IS NOT NULL THEN
         now_set := vqueue._canary_now(q, c.settings);
-        SELECT coalesce(jsonb_object_agg(s.key, c.before -> s.key) FILTER (WHERE now_set -> s.key = s.value), '{}'),
+        SELECT coalesce(jsonb_object_agg(s.key, becomes -> s.key) FILTER (WHERE now_set -> s.key = s.value), '{}'),
                string_agg(s.key, ', ' ORDER BY s.key) FILTER (WHERE now_set -> s.key IS DISTINCT FROM s.value)
-          INTO back, others FROM jsonb_each(c.settings) AS s;
-        PERFORM vqueue._canary_apply(c.queue_id, back);
+          INTO change, others FROM jsonb_each(was) AS s;
+        PERFORM vqueue._canary_apply(c.queue_id, change);
         reason := reason || CASE WHEN others IS NULL THEN '' ELSE format('; what was changed meanwhile stays: %s', others) END;
     END IF;
     UPDATE vqueue.queue_canaries AS t SET state = state, reason = reason, decided_at = clock_timestamp(), failures = 0 WHERE t.id = canary;
     RAISE LOG USING MESSAGE = format('vqueue: the settings on trial in queue "%s" were %s: %s', q.name, state, reason),
-        DETAIL = format('They are %s, and were %s before.', c.settings, c.before);
+        DETAIL = format('They are %s%s, and were %s before.', c.settings,
+                        CASE WHEN c.share < 1 THEN format(', for a share of %s of the newcomers', c.share) ELSE '' END, c.before);
 END
 $$;
 COMMENT ON FUNCTION vqueue._canary_end(uuid, text, text) IS 'internal: ends a canary, and takes its settings back if it is reverted';
 
 CREATE FUNCTION vqueue.canary(queue text, settings jsonb, abandonment_bound float8 = NULL, error_bound float8 = NULL,
-                              watch_for interval = '1 hour', min_ended int = 50, look_every interval = '10 s') RETURNS uuid
+                              watch_for interval = '1 hour', min_ended int = 50, look_every interval = '10 s', share float8 = 1) RETURNS uuid
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
@@ -237,13 +293,14 @@ DECLARE
         WHERE a.attrelid = 'vqueue.queues'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
           AND a.attname <> ALL ('{id,tenant_id,name,description,prequeue_at,opens_at,closes_at,state,version,created_at,updated_at}'::text[])
         ORDER BY a.attnum);
+    of_a_session constant text[] := ARRAY['waiting_timeout', 'serving_timeout', 'claim_timeout'];
     unknown text;
     q vqueue.queues;
     before jsonb;
     new_id uuid;
 BEGIN
-    IF settings IS NULL OR watch_for IS NULL OR min_ended IS NULL OR look_every IS NULL THEN
-        PERFORM vqueue._refuse('settings, watch_for, min_ended and look_every must not be null',
+    IF settings IS NULL OR watch_for IS NULL OR min_ended IS NULL OR look_every IS NULL OR share IS NULL THEN
+        PERFORM vqueue._refuse('settings, watch_for, min_ended, look_every and share must not be null',
             'There is nothing that a null could stand for here.', 'Leave an argument out to get its default.', 'null_value_not_allowed');
     END IF;
     IF jsonb_typeof(settings) <> 'object' OR settings = '{}' THEN
@@ -260,6 +317,20 @@ BEGIN
     IF unknown IS NOT NULL THEN
         PERFORM vqueue._refuse(format('settings %s must not be null', unknown), 'A queue has a value for each of them.',
             'Leave out what shall stay as it is.', 'null_value_not_allowed');
+    END IF;
+    IF NOT (share > 0 AND share <= 1) THEN
+        PERFORM vqueue._refuse(format('share %s is out of range', share), 'It is the share of newcomers that is to be under the settings, above 0, and up to 1 for the whole queue.',
+            'For example 0.1 for one in ten.');
+    END IF;
+    SELECT string_agg(s.key, ', ' ORDER BY s.key) INTO unknown FROM jsonb_object_keys(settings) AS s (key) WHERE share < 1 AND s.key <> ALL (of_a_session);
+    IF unknown IS NOT NULL THEN
+        PERFORM vqueue._refuse(format('settings %s cannot be tried on a share of newcomers', unknown),
+            'The whole queue shares them: those in the share and the others come in from one line, at one rate, under one cap.',
+            format('These can: %s. Leave share out to try others on the queue.', array_to_string(of_a_session, ', ')));
+    END IF;
+    IF share < 1 AND error_bound IS NOT NULL THEN
+        PERFORM vqueue._refuse('error_bound cannot be watched of a share of newcomers', 'Estimates, and how far off they are, are of the queue as a whole.',
+            'Give abandonment_bound alone, or leave share out.');
     END IF;
     IF abandonment_bound IS NULL AND error_bound IS NULL THEN
         PERFORM vqueue._refuse('a canary without a bound would watch nothing', 'It is taken back when a bound is passed.',
@@ -286,22 +357,31 @@ BEGIN
     before := vqueue._canary_now(q, settings);
     q := jsonb_populate_record(q, settings);
     PERFORM vqueue._check_queue(q);
-    PERFORM vqueue._canary_apply(wanted, settings);
-    /* As they came to be: a unit or a notation may be another one. */
-    SELECT * INTO q FROM vqueue.queues AS t WHERE t.id = wanted;
-    INSERT INTO vqueue.queue_canaries (queue_id, ends_at, settings, before, abandonment_bound, error_bound, min_ended, look_every)
-    VALUES (wanted, clock_timestamp() + watch_for, vqueue._canary_now(q, settings), before, abandonment_bound, error_bound, min_ended, look_every)
+    IF share = 1 THEN
+        PERFORM vqueue._canary_apply(wanted, settings);
+        /* As they came to be: a unit or a notation may be another one. */
+        SELECT * INTO q FROM vqueue.queues AS t WHERE t.id = wanted;
+    END IF;
+    INSERT INTO vqueue.queue_canaries (queue_id, ends_at, settings, before, share, from_ticket, abandonment_bound, error_bound, min_ended, look_every)
+    VALUES (wanted, clock_timestamp() + watch_for, vqueue._canary_now(q, settings), before, share, CASE WHEN share < 1 THEN vqueue._next_ticket(wanted) END,
+            abandonment_bound, error_bound, min_ended, look_every)
     RETURNING id INTO new_id;
+    /* Of the whole queue its row tells; that of a share must be newer than what was before. */
+    IF share < 1 THEN
+        UPDATE vqueue.queues AS t SET waiting_timeout = t.waiting_timeout WHERE t.id = wanted;
+        PERFORM vqueue._audit('canary', wanted, new_id::text, jsonb_build_object('share', share, 'settings', vqueue._canary_now(q, settings)));
+    END IF;
     RETURN new_id;
 END
 $$;
-COMMENT ON FUNCTION vqueue.canary(text, jsonb, float8, float8, interval, int, interval) IS
+COMMENT ON FUNCTION vqueue.canary(text, jsonb, float8, float8, interval, int, interval, float8) IS
     'puts a queue under new settings, given as a JSON object, on trial: the worker takes them back by itself when, of at least min_ended '
     'visits that have ended since, a share of more than abandonment_bound (0 to 1) gave up, or overview''s estimate_error is above '
     'error_bound, or the queue''s release step fails three times in a row. It looks every look_every (1 s to 1 hour). After watch_for '
-    '(1 s to 100 days) the settings are kept, or taken back if too few have ended to tell. Returns the id of the canary; see '
-    'vqueue.canaries. Errors: 22023 no bound, out of range, or a setting that cannot be tried; 22P02, 22007 a value of the wrong type; '
-    '55006 there is one already; 42704 unknown queue; 22004 a null';
+    '(1 s to 100 days) the settings are kept, or taken back if too few have ended to tell. With a share (above 0, below 1) only so many of '
+    'those who join from now on are under them, chosen by lot for all of their visit, and only their visits count; then the settings '
+    'are timeouts, and there is no error_bound. Returns the id of the canary; see vqueue.canaries. Errors: 22023 no bound, out of range, '
+    'or a setting that cannot be tried; 22P02, 22007 a value of the wrong type; 55006 there is one already; 42704 unknown queue; 22004 a null';
 
 CREATE FUNCTION vqueue._canary_decide(queue text, state text, reason text) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -310,17 +390,21 @@ AS $$
 DECLARE
     wanted uuid := vqueue._queue(queue, 'operator');
     canary uuid;
+    share float8;
 BEGIN
     IF octet_length(reason) > 1000 THEN
         PERFORM vqueue._refuse('reason is too long', format('It has %s bytes, the limit is 1000.', octet_length(reason)), 'Shorten it.');
     END IF;
     PERFORM FROM vqueue.queues q WHERE q.id = wanted FOR NO KEY UPDATE;
-    SELECT c.id INTO canary FROM vqueue.queue_canaries c WHERE c.queue_id = wanted AND c.state = 'watching' FOR UPDATE;
+    SELECT c.id, c.share INTO canary, share FROM vqueue.queue_canaries c WHERE c.queue_id = wanted AND c.state = 'watching' FOR UPDATE;
     IF canary IS NULL THEN
         PERFORM vqueue._refuse(format('queue "%s" has no settings on trial', queue), 'There is nothing to decide.',
             'See vqueue.canaries for what became of earlier ones.', 'object_not_in_prerequisite_state');
     END IF;
     PERFORM vqueue._canary_end(canary, state, coalesce(reason, 'by hand'));
+    IF share < 1 THEN
+        PERFORM vqueue._audit(CASE state WHEN 'kept' THEN 'canary_keep' ELSE 'canary_revert' END, wanted, canary::text, jsonb_build_object('share', share));
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION vqueue._canary_decide(text, text, text) IS 'internal: the one step behind canary_keep and canary_revert';
@@ -329,7 +413,7 @@ CREATE FUNCTION vqueue.canary_keep(queue text, reason text = NULL) RETURNS void
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$ SELECT vqueue._canary_decide(queue, 'kept', reason) $$;
 COMMENT ON FUNCTION vqueue.canary_keep(text, text) IS
-    'keeps the settings that are on trial in a queue for good. Errors: 55000 there are none; 22023 over-long reason; 42704 unknown queue';
+    'keeps the settings that are on trial in a queue for good, and for all; those of a share that were changed in the queue meanwhile stay. Errors: 55000 there are none; 22023 over-long reason; 42704 unknown queue';
 CREATE FUNCTION vqueue.canary_revert(queue text, reason text = NULL) RETURNS void
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$ SELECT vqueue._canary_decide(queue, 'reverted', reason) $$;
@@ -341,7 +425,8 @@ COMMENT ON FUNCTION vqueue.canary_revert(text, text) IS
  * A step of the worker, which waits for nobody.  Ends are counted two seconds
  * late, for their commits to be there.
  */
-CREATE FUNCTION vqueue._canary_count(c vqueue.queue_canaries, OUT ended bigint, OUT gave_up bigint, OUT until timestamptz, OUT more bool)
+CREATE FUNCTION vqueue._canary_count(c vqueue.queue_canaries, OUT ended bigint, OUT gave_up bigint, OUT others_ended bigint, OUT others_gave_up bigint,
+                                     OUT until timestamptz, OUT more bool)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -353,9 +438,14 @@ BEGIN
                ORDER BY s.left_at OFFSET batch - 1 LIMIT 1);
     more := until IS NOT NULL;
     until := greatest(c.counted_until, coalesce(until, upto));
-    SELECT count(*), count(*) FILTER (WHERE s.status IN ('abandoned', 'no_show', 'expired') OR s.status = 'left' AND s.served_at IS NULL)
-      INTO ended, gave_up FROM vqueue.user_sessions s
-     WHERE s.queue_id = c.queue_id AND s.left_at > c.counted_until AND s.left_at <= until;
+    SELECT count(*) FILTER (WHERE v.tried), count(*) FILTER (WHERE v.tried AND v.gave_up),
+           count(*) FILTER (WHERE NOT v.tried), count(*) FILTER (WHERE NOT v.tried AND v.gave_up)
+      INTO ended, gave_up, others_ended, others_gave_up
+      FROM (SELECT c.share = 1 OR vqueue._on_trial(c.id, c.share, c.from_ticket, s.ticket),
+                   s.status IN ('abandoned', 'no_show', 'expired') OR s.status = 'left' AND s.served_at IS NULL
+              FROM vqueue.user_sessions s
+             WHERE s.queue_id = c.queue_id AND s.left_at > c.counted_until AND s.left_at <= until
+               AND (c.share = 1 OR s.ticket >= c.from_ticket)) AS v (tried, gave_up);
 END
 $$;
 COMMENT ON FUNCTION vqueue._canary_count(vqueue.queue_canaries) IS
@@ -366,20 +456,21 @@ CREATE FUNCTION vqueue._canary_verdict(c vqueue.queue_canaries, OUT state text, 
 AS $$
 DECLARE
     f record;
+    others text := CASE WHEN c.share < 1 THEN format('; of the other newcomers %s of %s', c.others_gave_up, c.others_ended) ELSE '' END;
 BEGIN
     SELECT o.failures, o.last_error INTO f FROM vqueue._counters() o WHERE o.queue_id = c.queue_id;
     state := 'reverted';
     reason := CASE
         WHEN f.failures >= 3 THEN format('the release step has failed %s times in a row: %s', f.failures, f.last_error)
         WHEN c.ended >= c.min_ended AND c.gave_up > c.abandonment_bound * c.ended
-        THEN format('%s of %s gave up, more than a share of %s', c.gave_up, c.ended, c.abandonment_bound)
+        THEN format('%s of %s gave up, more than a share of %s', c.gave_up, c.ended, c.abandonment_bound) || others
         WHEN c.ended >= c.min_ended AND c.estimate_error > c.error_bound
         THEN format('the error of the estimates is %s, above %s', round(c.estimate_error::numeric, 3), c.error_bound)
         WHEN c.ends_at <= clock_timestamp() AND c.ended < c.min_ended
         THEN format('only %s of the %s that it takes to tell had ended when its time was over', c.ended, c.min_ended) END;
     IF reason IS NULL THEN
         state := CASE WHEN c.ends_at <= clock_timestamp() THEN 'kept' ELSE 'watching' END;
-        reason := CASE WHEN state = 'kept' THEN format('%s of %s gave up, within its bounds', c.gave_up, c.ended) END;
+        reason := CASE WHEN state = 'kept' THEN format('%s of %s gave up, within its bounds', c.gave_up, c.ended) || others END;
     END IF;
 END
 $$;
@@ -405,10 +496,12 @@ BEGIN
     SELECT * INTO counted FROM vqueue._canary_count(c);
     c.ended := c.ended + counted.ended;
     c.gave_up := c.gave_up + counted.gave_up;
+    c.others_ended := c.others_ended + counted.others_ended;
+    c.others_gave_up := c.others_gave_up + counted.others_gave_up;
     c.counted_until := counted.until;
     c.estimate_error := (SELECT o.estimate_error FROM vqueue._counters() o WHERE o.queue_id = c.queue_id);
     UPDATE vqueue.queue_canaries t
-       SET ended = c.ended, gave_up = c.gave_up, counted_until = c.counted_until, estimate_error = c.estimate_error, failures = 0,
+       SET ended = c.ended, gave_up = c.gave_up, others_ended = c.others_ended, others_gave_up = c.others_gave_up, counted_until = c.counted_until, estimate_error = c.estimate_error, failures = 0,
            look_at = CASE WHEN counted.more THEN clock_timestamp() ELSE least(clock_timestamp() + c.look_every, greatest(c.ends_at, clock_timestamp())) END
      WHERE t.id = c.id;
     IF counted.more THEN
@@ -475,7 +568,7 @@ SELECT vqueue._extension_updated();
 /* Of what is new only: whoever has granted something of 1.0.0 to PUBLIC meant it. */
 REVOKE ALL ON FUNCTION vqueue._features_changed, vqueue.feature, vqueue._need_feature, vqueue.set_feature,
     vqueue._extension_updated, vqueue._canary_now, vqueue._canary_apply, vqueue._canary_end, vqueue.canary, vqueue._canary_decide,
-    vqueue.canary_keep, vqueue.canary_revert, vqueue._canary_count, vqueue._canary_verdict, vqueue._canary_look,
+    vqueue.canary_keep, vqueue.canary_revert, vqueue._on_trial, vqueue._next_ticket, vqueue._canary_changed, vqueue._canary_count, vqueue._canary_verdict, vqueue._canary_look,
     vqueue._watch_canaries FROM PUBLIC;
 
 /*
@@ -497,13 +590,13 @@ BEGIN
     source := pg_catalog.pg_get_functiondef('vqueue._rights()'::regprocedure);
     FOREACH change SLICE 1 IN ARRAY ARRAY[
         ARRAY[$c$('any', '$c$, $c$feature _need_feature $c$],
-        ARRAY[$c$('operator', '$c$, $c$canary canary_keep canary_revert _canary_now _canary_apply _canary_end _canary_decide $c$],
-        ARRAY[$c$('owner', '$c$, $c$set_feature _features_changed _extension_updated _canary_count _canary_verdict _canary_look _watch_canaries $c$],
+        ARRAY[$c$('operator', '$c$, $c$canary canary_keep canary_revert _canary_now _canary_apply _canary_end _canary_decide _next_ticket $c$],
+        ARRAY[$c$('owner', '$c$, $c$set_feature _features_changed _extension_updated _on_trial _canary_changed _canary_count _canary_verdict _canary_look _watch_canaries $c$],
         ARRAY[$c$('any', 'schema', 'vqueue', 'USAGE'),$c$, $c$
         ('any', 'table', 'features', 'SELECT'),
         ('operator', 'table', 'canaries', 'SELECT'),
         ('operator', 'table', 'queue_canaries', 'SELECT'),
-        ('operator', 'table', 'queue_canaries', 'INSERT (queue_id, ends_at, settings, before, abandonment_bound, error_bound, min_ended, look_every)'),
+        ('operator', 'table', 'queue_canaries', 'INSERT (queue_id, ends_at, settings, before, share, from_ticket, abandonment_bound, error_bound, min_ended, look_every)'),
         ('operator', 'table', 'queue_canaries', 'UPDATE (state, reason, decided_at, failures)'),$c$]]
     LOOP
         IF strpos(source, change[1]) = 0 THEN

@@ -319,7 +319,7 @@ COMMENT ON COLUMN vqueue.queue_stats.peak_serving IS 'the most who held a slot a
  */
 CREATE TABLE vqueue.secrets (
     name        text NOT NULL,
-    made_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    made_at     timestamptz NOT NULL DEFAULT clock_timestamp() CHECK (isfinite(made_at)),
     value       bytea NOT NULL,
     PRIMARY KEY (name, made_at)
 );
@@ -1459,7 +1459,8 @@ BEGIN
     RETURN QUERY
     WITH others AS (
         SELECT s.ticket, s.status, s.joined_at, s.left_at, coalesce(s.ready_at, s.served_at) AS entered_at,
-               CASE WHEN l.lane < l.mine THEN 'priority'
+               /* By weights, whose turns come before only positions tell. */
+               CASE WHEN l.lane < l.mine AND NOT weighted THEN 'priority'
                     WHEN l.lane = l.mine AND (l.key, s.ticket) < (my_key, me.ticket)
                     THEN CASE WHEN l.key < 0 THEN 'draw' WHEN l.key > 0 AND l.key < my_key THEN 'random' ELSE 'arrival' END
                     END AS ahead_by
@@ -1471,12 +1472,10 @@ BEGIN
     counted AS (
         SELECT 1 AS part, 'waits ahead' AS what, o.ahead_by AS rule
           FROM others o WHERE me.status = 'waiting' AND o.status = 'waiting' AND o.ahead_by IS NOT NULL
-               AND NOT (weighted AND o.ahead_by = 'priority')
         UNION ALL
-        /* Whose turns come before, of other lanes, only the position tells. */
         SELECT 1, 'waits ahead', 'turns'
           FROM generate_series(2, p.position - (SELECT count(*) FROM others o
-                                                 WHERE o.status = 'waiting' AND o.ahead_by <> 'priority'))
+                                                 WHERE o.status = 'waiting' AND o.ahead_by IS NOT NULL))
          WHERE weighted AND me.status = 'waiting'
         UNION ALL
         SELECT 2, 'entered before', coalesce(o.ahead_by, CASE WHEN weighted THEN 'turns' ELSE 'other' END)
@@ -1505,7 +1504,7 @@ $$;
 COMMENT ON FUNCTION vqueue.explain_position(uuid) IS
     'why a session stands where it stands, counted in the tables: its arrival (n is the ticket), lane, draw (n is the place drawn) and '
     'position; then how many wait ahead, have come in since it joined, gave up ahead of it, and came later but stand or stood ahead, '
-    'by rule: priority, draw, arrival, random, turns (by lane_weights) or other. Lanes are those of now. '
+    'by rule: priority, draw, arrival, random, turns (by lane_weights) or other. Lanes and weights are those of now. '
     'Errors: 42704 unknown session; 22004 null';
 
 /* ----------------------------------------------------------------- passes */

@@ -18,13 +18,13 @@ BEGIN
     source := pg_catalog.pg_get_functiondef('vqueue._rights()'::regprocedure);
     FOREACH gone IN ARRAY ARRAY[
         $c$feature _need_feature $c$,
-        $c$canary canary_keep canary_revert _canary_now _canary_apply _canary_end _canary_decide $c$,
-        $c$set_feature _features_changed _extension_updated _canary_count _canary_verdict _canary_look _watch_canaries $c$,
+        $c$canary canary_keep canary_revert _canary_now _canary_apply _canary_end _canary_decide _next_ticket $c$,
+        $c$set_feature _features_changed _extension_updated _on_trial _canary_changed _canary_count _canary_verdict _canary_look _watch_canaries $c$,
         $c$
         ('any', 'table', 'features', 'SELECT'),
         ('operator', 'table', 'canaries', 'SELECT'),
         ('operator', 'table', 'queue_canaries', 'SELECT'),
-        ('operator', 'table', 'queue_canaries', 'INSERT (queue_id, ends_at, settings, before, abandonment_bound, error_bound, min_ended, look_every)'),
+        ('operator', 'table', 'queue_canaries', 'INSERT (queue_id, ends_at, settings, before, share, from_ticket, abandonment_bound, error_bound, min_ended, look_every)'),
         ('operator', 'table', 'queue_canaries', 'UPDATE (state, reason, decided_at, failures)'),$c$]
     LOOP
         source := replace(source, gone, '');
@@ -58,12 +58,15 @@ DROP FUNCTION vqueue._canary_count(vqueue.queue_canaries);
 DROP FUNCTION vqueue.canary_revert(text, text);
 DROP FUNCTION vqueue.canary_keep(text, text);
 DROP FUNCTION vqueue._canary_decide(text, text, text);
-DROP FUNCTION vqueue.canary(text, jsonb, float8, float8, interval, int, interval);
+DROP FUNCTION vqueue.canary(text, jsonb, float8, float8, interval, int, interval, float8);
 DROP FUNCTION vqueue._canary_end(uuid, text, text);
 DROP FUNCTION vqueue._canary_apply(uuid, jsonb);
 DROP FUNCTION vqueue._canary_now(vqueue.queues, jsonb);
 ALTER EXTENSION vqueue DROP TABLE vqueue.queue_canaries;
 DROP TABLE vqueue.queue_canaries;
+DROP FUNCTION vqueue._canary_changed();
+DROP FUNCTION vqueue._next_ticket(uuid);
+DROP FUNCTION vqueue._on_trial(uuid, float8, bigint, bigint);
 
 /* --------------------------------------------------------------- features */
 

@@ -21,6 +21,7 @@ vq_make_stale(VqDatabase *db)
 {
 	uint32		ready = VQ_READY;
 
+	pg_atomic_fetch_add_u32(&db->demands, 1);
 	pg_atomic_compare_exchange_u32(&db->line_state, &ready, VQ_STALE);
 }
 
@@ -113,6 +114,19 @@ measure_exit(const VqOp *op, VqNow now)
 	vq_score_settle(&queue->score, op->u.ticket, now.mono, (op->flags & VQ_TAKEN) != 0);
 }
 
+/*
+ * Memory is newer than the snapshot that it is being built from.  Whoever has only
+ * claimed a slot has still to be loaded as one who is inside.
+ */
+static void
+note_newer(const VqOp *op)
+{
+	if (op->kind == VQ_CALLED)
+		op->queue->claimed = true;
+	else
+		vq_line_set(&op->queue->line, vq_arena(), VQ_TOUCHED, op->u.ticket);
+}
+
 static void
 apply_session(VqOp *op, bool building, VqNow now)
 {
@@ -173,7 +187,7 @@ apply_session(VqOp *op, bool building, VqNow now)
 	if (op->flags & VQ_ANNOUNCE)
 		vq_line_set(line, vq_arena(), VQ_ENDED, ticket);
 	if (building)
-		vq_line_set(line, vq_arena(), VQ_TOUCHED, ticket);
+		note_newer(op);
 }
 
 static void
@@ -256,12 +270,26 @@ note_peaks(VqQueue *queue)
 	queue->peak_inside = Max(queue->peak_inside, queue->line.count[VQ_INSIDE]);
 }
 
+/*
+ * Whether memory is being built from a snapshot that may not have what we have
+ * committed; *build tells which rebuild that is.  The snapshot of any that begins
+ * later has it.
+ */
+static bool
+is_building(VqDatabase *db, uint64 *build)
+{
+	*build = pg_atomic_read_u64(&db->build);
+	pg_read_barrier();
+	return pg_atomic_read_u32(&db->line_state) == VQ_BUILDING;
+}
+
 void
 vq_apply_ops(VqOp *ops, int n)
 {
 	VqDatabase *db = vq_database();
 	VqNow		now = vq_now();
-	bool		building = pg_atomic_read_u32(&db->line_state) == VQ_BUILDING;
+	uint64		build;
+	bool		building = is_building(db, &build);
 	bool		names = false;
 	bool		ceilings = false;
 
@@ -277,6 +305,7 @@ vq_apply_ops(VqOp *ops, int n)
 			continue;
 		}
 		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+		building = building && pg_atomic_read_u64(&db->build) == build;
 		for (; i < stop && ops[i].queue == queue; i++)
 		{
 			names |= ops[i].type == OP_QUEUE || ops[i].type == OP_QUEUE_GONE;

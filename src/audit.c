@@ -118,7 +118,8 @@ PG_FUNCTION_INFO_V1(vqueue_audit);
 Datum
 vqueue_audit(PG_FUNCTION_ARGS)
 {
-	static const char *const known[] = {"purge", "schedule", "unschedule", "import_sessions", "set_feature"};
+	static const char *const known[] = {"purge", "schedule", "unschedule", "import_sessions", "set_feature",
+	"canary", "canary_keep", "canary_revert"};
 	VqAction	entry = {0};
 	pg_uuid_t	tenant;
 	pg_uuid_t	id;

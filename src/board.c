@@ -24,10 +24,12 @@
 #include "place.h"
 #include "queue.h"
 #include "rank.h"
+#include "rebuild.h"
 #include "roster.h"
 #include "session.h"
 #include "standing.h"
 #include "statement.h"
+#include "trial.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/json.h"
@@ -55,7 +57,7 @@ vq_board_number(int64 key, int64 ticket)
 	if (key < 0)
 		return key - VQ_DRAWN_KEY(0) - VQ_BOARD_DRAWN;
 	if (key > 0)
-		return VQ_BOARD_RANDOM + key / (VQ_KEY_UNIT >> 20);
+		return VQ_BOARD_RANDOM + key / VQ_KEY_STEP;
 	return Min(ticket, VQ_BOARD_RANDOM - 1);
 }
 
@@ -118,7 +120,7 @@ board_from_memory(VqQueue *queue, const pg_uuid_t *id, VqBoard *board)
 {
 	bool		found;
 
-	LWLockAcquire(&queue->lock, LW_SHARED);
+	vq_lock_whole(queue, LW_SHARED);
 	found = vq_is_queue(queue, id);
 	if (found)
 	{
@@ -243,7 +245,7 @@ append_waits(StringInfo text, const VqBoard *board, int lane)
 		wait = wait_at(board, lane, position);
 		append_seconds(text, wait.median);
 		append_seconds(text, wait.p90);
-		append_seconds(&polls, vq_poll_after(&board->settings, wait.median));
+		append_seconds(&polls, vq_poll_after(vq_shortest_patience(&board->settings), wait.median));
 		appendStringInfoChar(text, ']');
 		appendStringInfoChar(&polls, ']');
 	}

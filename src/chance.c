@@ -47,7 +47,7 @@ vq_new_key(const VqQueue *queue, int lane, int64 *place_key)
 	}
 	else if (queue->standing.ordered &&
 			 vq_order_select(order, vq_arena(), order->count - 1, &last, 1) > 0)
-		*place_key = Max(last.key, 0);
+		*place_key = last.key > 0 ? Min(last.key + VQ_KEY_STEP, VQ_MAX_KEY) : 0;
 	return true;
 }
 

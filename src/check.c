@@ -4,7 +4,8 @@
  *
  * check() builds a line of its own from the tables, by the loader's scan, and
  * compares it with the shared one.  Both move meanwhile, so each difference is
- * looked at again, ticket by ticket, and reported only if it lasts.
+ * looked at again, ticket by ticket, and reported only if it lasts.  A line that is
+ * being built is waited for, as it differs by nature, for as long as that takes.
  */
 #include "postgres.h"
 
@@ -26,6 +27,7 @@
 #include "roster.h"
 #include "standing.h"
 #include "storage/proc.h"
+#include "trial.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -206,7 +208,7 @@ kind_in_memory(VqQueue *queue, int64 ticket, bool *held)
 {
 	int			kind;
 
-	LWLockAcquire(&queue->lock, LW_SHARED);
+	vq_lock_whole(queue, LW_SHARED);
 	kind = vq_line_lane(&queue->line, vq_arena(), ticket);
 	if (kind < 0 && vq_line_test(&queue->line, vq_arena(), VQ_INSIDE, ticket))
 		kind = vq_line_test(&queue->line, vq_arena(), VQ_CALLED, ticket) ? VQ_CALLED : VQ_INSIDE;
@@ -278,7 +280,7 @@ check_kind(Check *check, VqQueue *queue, Expected *expected, VqKind kind, int *r
 		int			m;
 		int64		end;
 
-		LWLockAcquire(&queue->lock, LW_SHARED);
+		vq_lock_whole(queue, LW_SHARED);
 		m = vq_line_collect(&queue->line, vq_arena(), kind, from, mine, lengthof(mine));
 		LWLockRelease(&queue->lock);
 		n = vq_line_collect(&expected->line, &check->arena, kind, from, theirs, lengthof(theirs));
@@ -333,7 +335,7 @@ check_place(Check *check, VqQueue *queue, const Expected *expected, int64 ticket
 
 		if (!vq_fetch_ticket(&expected->id, ticket, NULL, &row) || row.status != VQ_WAITING)
 			return;
-		LWLockAcquire(&queue->lock, LW_SHARED);
+		vq_lock_whole(queue, LW_SHARED);
 		wrong = misplaced(queue, row.lane, ticket, key_in_table(expected, ticket, row.place_key));
 		LWLockRelease(&queue->lock);
 		if (!wrong)
@@ -355,13 +357,13 @@ check_places(Check *check, VqQueue *queue, const Expected *expected, int *report
 		bool		wrong;
 
 		CHECK_FOR_INTERRUPTS();
-		LWLockAcquire(&queue->lock, LW_SHARED);
+		vq_lock_whole(queue, LW_SHARED);
 		wrong = misplaced(queue, key->lane, key->ticket, key_in_table(expected, key->ticket, key->place_key));
 		LWLockRelease(&queue->lock);
 		if (wrong)
 			check_place(check, queue, expected, key->ticket, reported);
 	}
-	LWLockAcquire(&queue->lock, LW_SHARED);
+	vq_lock_whole(queue, LW_SHARED);
 	for (int lane = 0; lane < VQ_LANES; lane++)
 		if (queue->standing.ordered && queue->standing.order[lane].count != queue->line.count[lane])
 		{
@@ -395,6 +397,11 @@ settings_text(const VqSettings *settings)
 	appendStringInfo(&text, ", clients %d in " INT64_FORMAT, settings->client_limit, settings->client_window);
 	appendStringInfo(&text, ", moments " INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT,
 					 settings->prequeue_at, settings->opens_at, settings->closes_at);
+	if (vq_has_trial(settings))
+		appendStringInfo(&text, ", trial from " INT64_FORMAT " of " UINT64_FORMAT "/2^32 by " UINT64_FORMAT ", timeouts "
+						 INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT, settings->trial.share.from,
+						 settings->trial.share.below, settings->trial.share.salt, settings->trial.waiting_timeout,
+						 settings->trial.serving_timeout, settings->trial.claim_timeout);
 	return text.data;
 }
 
@@ -508,7 +515,7 @@ add_up(HTAB *sums, VqDatabase *db)
 
 	for (int i = 0; i < n; i++)
 	{
-		LWLockAcquire(&queues[i]->lock, LW_SHARED);
+		vq_lock_whole(queues[i], LW_SHARED);
 		if (queues[i]->dboid == MyDatabaseId && DsaPointerIsValid(queues[i]->tenant))
 		{
 			sum = hash_search(sums, &queues[i]->tenant, HASH_ENTER, &found);

@@ -53,7 +53,9 @@ vq_move_by_clock(const pg_uuid_t *id, const VqSettings *settings)
 	if (next == 0 || next > now)
 		return true;
 	if (!ConditionalLockRelationOid(vq_relation(VQ_QUEUES), RowExclusiveLock) ||
-		!ConditionalLockRelationOid(vq_relation(VQ_AUDIT_LOG), RowExclusiveLock))
+		!ConditionalLockRelationOid(vq_relation(VQ_AUDIT_LOG), RowExclusiveLock) ||
+		(vq_has_relation(VQ_QUEUE_CANARIES) &&
+		 !ConditionalLockRelationOid(vq_relation(VQ_QUEUE_CANARIES), AccessShareLock)))
 		return false;
 	n = vq_execute(VQ_MOVE_STATE, values, NULL, &caller);
 	vq_executed(&caller);

@@ -148,8 +148,7 @@ vq_trim(VqQueue *queue)
 	 * One may be where tickets are issued.  A rebuild that begins after this
 	 * look comes to this queue after us, as it takes the lock.
 	 */
-	if ((queue->line.empty == 0 && !standing) ||
-		pg_atomic_read_u32(&vq_database()->line_state) != VQ_READY)
+	if ((queue->line.empty == 0 && !standing) || !vq_is_whole())
 		return 0;
 	if (standing)
 		vq_trim_standing(queue);

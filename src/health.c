@@ -87,7 +87,7 @@ PG_FUNCTION_INFO_V1(vqueue_worker_state);
 Datum
 vqueue_worker_state(PG_FUNCTION_ARGS)
 {
-	static const char *const lines[] = {"stale", "building", "ready"};
+	static const char *const lines[] = {"stale", "building", "building", "ready"};
 	VqDatabase *db = vq_database();
 	Datum		values[8];
 	bool		nulls[8] = {false};

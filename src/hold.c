@@ -139,24 +139,26 @@ by_ticket(const void *a, const void *b)
 
 /*
  * The first ticket that stands in memory, and how many do.  Whoever has committed
- * stands there, so nobody who waits is before it.
+ * stands there, so nobody who waits is before it.  False while memory is being built.
  */
-static int64
-first_standing(VqQueue *queue, int64 *standing)
+static bool
+first_standing(VqQueue *queue, int64 *first, int64 *standing)
 {
-	int64		first = PG_INT64_MAX;
+	bool		whole;
 
+	*first = PG_INT64_MAX;
 	LWLockAcquire(&queue->lock, LW_SHARED);
+	whole = vq_is_whole();
 	*standing = vq_standing(queue);
 	for (int lane = 0; lane < VQ_LANES; lane++)
 	{
 		int64		ticket;
 
 		if (vq_line_collect(&queue->line, vq_arena(), lane, 1, &ticket, 1) > 0)
-			first = Min(first, ticket);
+			*first = Min(*first, ticket);
 	}
 	LWLockRelease(&queue->lock);
-	return first;
+	return whole;
 }
 
 /* All who wait, by their tickets. */
@@ -165,12 +167,13 @@ list_entrants(VqQueue *queue, Entrants *list)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	int64		standing;
-	int64		first = first_standing(queue, &standing);
+	int64		first;
+	bool		whole = first_standing(queue, &first, &standing);
 
 	list->room = 1024;
 	list->entrants = palloc(list->room * sizeof(Entrant));
 	list->sorted = true;
-	if (vq_few_of_all(standing))
+	if (whole && vq_few_of_all(standing))
 		vq_scan_tickets(list->queue_id, first, snapshot, list_entrant, list);
 	else
 		vq_scan_table(snapshot, list_entrant, list);

@@ -22,6 +22,7 @@
 #include "place.h"
 #include "queue.h"
 #include "quota.h"
+#include "rebuild.h"
 #include "reserve.h"
 #include "seal.h"
 #include "session.h"
@@ -111,7 +112,7 @@ overfull(const Target *target, int n)
 
 	if (target->settings.max_waiting == 0)
 		return false;
-	LWLockAcquire(&target->queue->lock, LW_SHARED);
+	vq_lock_whole(target->queue, LW_SHARED);
 	full = vq_standing(target->queue) + n > target->settings.max_waiting;
 	LWLockRelease(&target->queue->lock);
 	return full;

@@ -124,6 +124,8 @@ vq_mark_silent(const VqLine *line, const VqArena *arena, VqSilence *silence, int
 		{
 			int			offset = i * WORD_BITS + pg_rightmost_one_pos64(word);
 
+			if (silence->share != NULL && vq_share_has(silence->share, first + offset) == silence->others)
+				continue;
 			if (is_silent(chunk, offset, silence))
 				tickets[n++] = first + offset;
 		}

@@ -13,6 +13,7 @@
 #define VQ_MARK_H
 
 #include "line.h"
+#include "share.h"
 
 /* Signs of life are told apart by so many seconds, and for a day and a half. */
 #define VQ_MARK_SECONDS 2
@@ -39,6 +40,8 @@ typedef struct VqSilence
 	int64		limit;			/* seconds without a sign of life; up to a day */
 	int64		next;			/* where to look from; 0 when all have been looked at */
 	int64		longest;		/* the longest silence met below the limit */
+	const VqShare *share;		/* only of those who are in it, */
+	bool		others;			/* or only of those who are not; NULL: of all */
 } VqSilence;
 
 /*

@@ -54,7 +54,7 @@ typedef struct VqOp
 	bool		raised:1;		/* CEILING: by our own hand */
 } VqOp;
 
-/* Have memory built anew. */
+/* Have memory built anew, and once more if it is being built. */
 extern void vq_make_stale(VqDatabase *db);
 
 /* Take back what an operation did when it was noted.  Caller holds the queue's lock.  Never fails. */

@@ -15,6 +15,7 @@
 #include "polite.h"
 #include "rank.h"
 #include "standing.h"
+#include "trial.h"
 
 /*
  * If nothing moves a forecast is made when somebody should have been let in by
@@ -155,6 +156,19 @@ next_look(const VqQueue *queue, VqNow now)
 	return now.mono + Min(Max(wait, SHORTEST_DELAY), LONGEST_DELAY);
 }
 
+/* Of those who wait, as many may be on trial as their share says. */
+static double
+poll_load(const VqQueue *queue, const VqForecast *forecast)
+{
+	const VqSettings *settings = &queue->settings;
+	double		share = vq_has_trial(settings) ? settings->trial.share.below / 4294967296.0 : 0;
+	double		load = vq_poll_load(forecast, vq_standing(queue), settings->waiting_timeout);
+
+	if (share > 0)
+		load += share * (vq_poll_load(forecast, vq_standing(queue), settings->trial.waiting_timeout) - load);
+	return load;
+}
+
 void
 vq_look_out(VqQueue *queue)
 {
@@ -172,8 +186,7 @@ vq_look_out(VqQueue *queue)
 	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
 	queue->forecast = forecast;
 	queue->look_at = next_look(queue, now);
-	queue->poll_load = vq_poll_load((queue->settings.state & VQ_RELEASES) != 0 ? &queue->forecast : NULL,
-									vq_standing(queue), queue->settings.waiting_timeout);
+	queue->poll_load = poll_load(queue, (queue->settings.state & VQ_RELEASES) != 0 ? &queue->forecast : NULL);
 	if ((queue->settings.state & VQ_RELEASES) != 0 && !vq_lets_all_in(queue))
 		note_estimate(queue, now);
 	LWLockRelease(&queue->lock);
@@ -183,11 +196,11 @@ vq_look_out(VqQueue *queue)
 
 /* On a standby nobody knows how many there are. */
 int64
-vq_poll_after(const VqSettings *settings, int64 wait)
+vq_poll_after(int64 patience, int64 wait)
 {
 	uint32		stretch = RecoveryInProgress() ? VQ_STRETCH : pg_atomic_read_u32(&vq_database()->poll_stretch);
 
-	return vq_poll_delay(wait, settings->waiting_timeout, stretch);
+	return vq_poll_delay(wait, patience, stretch);
 }
 
 void

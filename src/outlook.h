@@ -25,8 +25,8 @@ extern int64 vq_outlook_due(const VqQueue *queue);
 /* The worker's step: take stock, make a forecast, and note an estimate that is to come true.  Takes the lock. */
 extern void vq_look_out(VqQueue *queue);
 
-/* When to poll again (microseconds) at an estimated wait, in a queue of these settings. */
-extern int64 vq_poll_after(const VqSettings *settings, int64 wait);
+/* When to poll again (microseconds) at an estimated wait; whoever is silent for longer than patience is ended, 0: nobody is. */
+extern int64 vq_poll_after(int64 patience, int64 wait);
 
 /* The worker's step: stretch delays so that polls of these queues stay within the budget. */
 extern void vq_keep_budget(VqDatabase *db, double load);

@@ -22,6 +22,7 @@
 #include "miscadmin.h"
 #include "queue.h"
 #include "session.h"
+#include "trial.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -99,7 +100,7 @@ lease_end(const VqRow *row, const VqSettings *settings, TimestampTz now)
 {
 	bool		ready = row->status == VQ_IS_READY;
 	TimestampTz begin = ready ? row->ready_at : row->extended_at != 0 ? row->extended_at : row->served_at;
-	int64		timeout = ready ? settings->claim_timeout : settings->serving_timeout;
+	int64		timeout = vq_timeout_of(settings, ready ? VQ_IS_READY : VQ_SERVING, row->ticket);
 
 	/* One of a clock that was ahead is not to last longer for that. */
 	return timeout > 0 ? Min(begin, now) + timeout : DT_NOEND;

@@ -15,6 +15,7 @@
 #include "op.h"
 #include "pending.h"
 #include "quota.h"
+#include "rebuild.h"
 #include "roster.h"
 #include "standing.h"
 #include "table.h"
@@ -97,15 +98,28 @@ gone_queue(const pg_uuid_t *id)
 			 errhint("See vqueue.overview for the queues there are.")));
 }
 
+/* Caller has just taken the lock. */
+static void
+must_be_queue(VqQueue *queue, const pg_uuid_t *id)
+{
+	if (vq_is_queue(queue, id))
+		return;
+	LWLockRelease(&queue->lock);
+	gone_queue(id);
+}
+
 void
 vq_lock_queue(VqQueue *queue, const pg_uuid_t *id)
 {
 	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
-	if (!vq_is_queue(queue, id))
-	{
-		LWLockRelease(&queue->lock);
-		gone_queue(id);
-	}
+	must_be_queue(queue, id);
+}
+
+void
+vq_lock_whole_queue(VqQueue *queue, const pg_uuid_t *id)
+{
+	vq_lock_whole(queue, LW_EXCLUSIVE);
+	must_be_queue(queue, id);
 }
 
 void
@@ -319,6 +333,11 @@ vq_note_add(VqQueue *queue, const VqRow *row, VqKind kind, int flags, bool withi
 	wait_until_clear(queue, id, kind, ticket);
 	if (kind < VQ_LANES && ticket <= queue->drawn_last && queue->standing.map == 0)
 		recall_draw(queue, id);
+	if (within_cap && kind == VQ_INSIDE && !vq_is_whole())
+	{
+		LWLockRelease(&queue->lock);
+		vq_lock_whole_queue(queue, id);
+	}
 	if (vq_lets_all_in(queue))
 		flags &= ~VQ_PAID;
 	else if (within_cap && kind == VQ_INSIDE &&

@@ -21,6 +21,7 @@
 #include "roster.h"
 #include "standing.h"
 #include "statement.h"
+#include "trial.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -152,7 +153,7 @@ locate_in_memory(VqQueue *queue, VqPlace *place, bool whole, bool last_try, bool
 	VqNow		now = vq_now();
 
 	place->position = VQ_POSITION_NONE;
-	LWLockAcquire(&queue->lock, LW_SHARED);
+	vq_lock_whole(queue, LW_SHARED);
 	if (vq_is_queue(queue, &row->queue_id))
 	{
 		if (row->status == VQ_WAITING)
@@ -171,7 +172,8 @@ locate_in_memory(VqQueue *queue, VqPlace *place, bool whole, bool last_try, bool
 			if (whole)
 			{
 				place->wait = vq_estimate(queue, now, lane, place->position);
-				place->next_poll_after = vq_poll_after(&queue->settings, place->wait.median);
+				place->next_poll_after = vq_poll_after(vq_timeout_of(&queue->settings, VQ_WAITING, row->ticket),
+													   place->wait.median);
 			}
 		}
 		else

@@ -376,7 +376,7 @@ counters_from_memory(ReturnSetInfo *rsinfo)
 
 		if (!vq_may_see(queue, VQ_MAY_WATCH))
 			continue;
-		LWLockAcquire(&queue->lock, LW_SHARED);
+		vq_lock_whole(queue, LW_SHARED);
 		if (!queue->nascent && !queue->gone && queue->dboid == MyDatabaseId)
 			put_counters(rsinfo, queue, vq_now());
 		LWLockRelease(&queue->lock);

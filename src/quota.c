@@ -156,8 +156,7 @@ vq_settle_built(VqQueue *queue)
 void
 vq_settle(VqQueue *queue)
 {
-	if (vq_standing(queue) != queue->counted &&
-		pg_atomic_read_u32(&vq_database()->line_state) != VQ_BUILDING)
+	if (vq_standing(queue) != queue->counted && vq_is_whole())
 		vq_settle_built(queue);
 }
 

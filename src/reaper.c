@@ -14,6 +14,7 @@
 #include "reaper.h"
 #include "statement.h"
 #include "table.h"
+#include "trial.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -40,18 +41,13 @@ static const Rule rules[] = {
 	{VQ_LANE_LOW, VQ_INSIDE, VQ_WAITING, VQ_ABANDONED},
 };
 
-static int64
-timeout_of(const VqSettings *settings, const Rule *rule)
-{
-	return rule->from == VQ_WAITING ? settings->waiting_timeout :
-		rule->from == VQ_IS_READY ? settings->claim_timeout : settings->serving_timeout;
-}
-
 int64
 vq_reap_due(const VqQueue *queue)
 {
 	for (int r = 0; r < (int) lengthof(rules); r++)
-		if (timeout_of(&queue->settings, &rules[r]) > 0 && queue->line.count[rules[r].kind] > 0)
+		if (queue->line.count[rules[r].kind] > 0 &&
+			(vq_timeout(&queue->settings, rules[r].from, false) > 0 ||
+			 (vq_has_trial(&queue->settings) && vq_timeout(&queue->settings, rules[r].from, true) > 0)))
 			return queue->reap_at;
 	return VQ_NEVER;
 }
@@ -69,20 +65,40 @@ next_look(const VqSilence *silence)
 	return (silence->second / VQ_MARK_SECONDS + spans) * VQ_MARK_SECONDS * USECS_PER_SEC;
 }
 
+/* Whom a rule is applied to at a time: all, or those on trial, or the others. */
+typedef struct Party
+{
+	int64		timeout;		/* 0: nobody's time is ever up */
+	const VqShare *share;		/* NULL: all */
+	bool		others;
+} Party;
+
+static Party
+party_of(const VqSettings *settings, const Rule *rule, bool on_trial)
+{
+	Party		party = {vq_timeout(settings, rule->from, on_trial), NULL, !on_trial};
+
+	if (vq_has_trial(settings))
+		party.share = &settings->trial.share;
+	return party;
+}
+
 /*
  * The tickets of a rule that memory finds silent, at most n; *next is when there
  * may be more, unless that many were found.
  */
 static int
-find_silent(VqQueue *queue, const Rule *rule, int64 timeout, int64 *tickets, int n, int64 *next)
+find_silent(VqQueue *queue, const Rule *rule, const Party *party, int64 *tickets, int n, int64 *next)
 {
 	VqNow		now = vq_now();
 	VqSilence	silence = {rule->kind, rule->except, now.mono / USECS_PER_SEC};
 	int64		chunk[VQ_CHUNK];
 	int			found = 0;
 
-	silence.limit = (timeout + USECS_PER_SEC - 1) / USECS_PER_SEC;
+	silence.limit = (party->timeout + USECS_PER_SEC - 1) / USECS_PER_SEC;
 	silence.next = 1;
+	silence.share = party->share;
+	silence.others = party->others;
 	while (silence.next > 0 && found < n)
 	{
 		int			more;
@@ -128,30 +144,41 @@ end_silent(const pg_uuid_t *id, const Rule *rule, int64 timeout, const int64 *ti
 	return ended;
 }
 
+/* How many of at most so many were found; *next becomes when to look again at the latest. */
+static int
+reap_party(VqQueue *queue, const pg_uuid_t *id, const Rule *rule, const Party *party, int64 *tickets, int room,
+		   int64 *next)
+{
+	int			found;
+	int			ended;
+
+	if (party->timeout == 0 || room == 0)
+		return 0;
+	found = find_silent(queue, rule, party, tickets, room, next);
+	ended = found > 0 ? end_silent(id, rule, party->timeout, tickets, found) : 0;
+
+	/* Where all that fit were locked, to look again at once would be to look at them again. */
+	if (found == room && ended > 0)
+		*next = 0;
+	else if (ended < found)
+		*next = Min(*next, vq_now().mono + LOCKED_DELAY);
+	return found;
+}
+
 int64
 vq_reap(VqQueue *queue, const pg_uuid_t *id, const VqSettings *settings, int room)
 {
 	int64	   *tickets = palloc(room * sizeof(int64));
 	int64		next = VQ_NEVER;
+	int			parties = vq_has_trial(settings) ? 2 : 1;
 
-	for (int r = 0; r < (int) lengthof(rules) && room > 0; r++)
-	{
-		int64		timeout = timeout_of(settings, &rules[r]);
-		int			found;
-		int			ended;
+	for (int r = 0; r < (int) lengthof(rules); r++)
+		for (int g = 0; g < parties; g++)
+		{
+			Party		party = party_of(settings, &rules[r], g == 1);
 
-		if (timeout == 0)
-			continue;
-		found = find_silent(queue, &rules[r], timeout, tickets, room, &next);
-		ended = found > 0 ? end_silent(id, &rules[r], timeout, tickets, found) : 0;
-
-		/* Where all that fit were locked, to look again at once would be to look at them again. */
-		if (found == room && ended > 0)
-			next = 0;
-		else if (ended < found)
-			next = Min(next, vq_now().mono + LOCKED_DELAY);
-		room -= found;
-	}
+			room -= reap_party(queue, id, &rules[r], &party, tickets, room, &next);
+		}
 	pfree(tickets);
 	return next;
 }

@@ -15,8 +15,10 @@
 #include "due.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "op.h"
 #include "pending.h"
 #include "quota.h"
+#include "rank.h"
 #include "rebuild.h"
 #include "recall.h"
 #include "roster.h"
@@ -234,6 +236,8 @@ load_queue(const pg_uuid_t *id, const VqSettings *settings, void *arg)
 		vq_lanes_configure(&queue->lanes, settings->weights);
 		vq_pacer_configure(&queue->pacer, now, settings->rate_per_minute, vq_burst(settings));
 	}
+	else if (settings->version == queue->settings.version)
+		queue->settings.trial = settings->trial;	/* it may have been truncated, or replicated */
 	queue->build = loader->build;
 	tenant = queue->settings.tenant_id;
 	LWLockRelease(&queue->lock);
@@ -388,8 +392,60 @@ wipe_queues(VqDatabase *db)
 		vq_wipe_standing(queues[i]);
 		vq_flow_forget_inside(&queues[i]->flow);
 		vq_score_void(&queues[i]->score);
+		queues[i]->claimed = false;
 		LWLockRelease(&queues[i]->lock);
 	}
+	pfree(queues);
+}
+
+/*
+ * Look again at those who were loaded as called, by the latest snapshot: they may
+ * have claimed their slots since ours, before they were loaded.  Who claims after
+ * this look takes the bit away by itself.
+ */
+static void
+review_called(VqQueue *queue)
+{
+	int64		tickets[ROWS_A_LOCK];
+	int64		from = 1;
+	pg_uuid_t	id;
+	int			n;
+
+	do
+	{
+		int			claimed = 0;
+
+		LWLockAcquire(&queue->lock, LW_SHARED);
+		id = queue->id;
+		n = !queue->claimed ? 0 :
+			vq_line_collect(&queue->line, vq_arena(), VQ_CALLED, from, tickets, ROWS_A_LOCK);
+		LWLockRelease(&queue->lock);
+		if (n > 0)
+			from = tickets[n - 1] + 1;
+		for (int i = 0; i < n; i++)
+		{
+			VqRow		row;
+
+			if (!vq_fetch_ticket(&id, tickets[i], NULL, &row) || row.status != VQ_IS_READY)
+				tickets[claimed++] = tickets[i];
+		}
+		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+		for (int i = 0; i < claimed; i++)
+			if (!vq_line_test(&queue->line, vq_arena(), VQ_HELD, tickets[i]))
+				vq_line_clear(&queue->line, vq_arena(), VQ_CALLED, tickets[i]);
+		LWLockRelease(&queue->lock);
+		CHECK_FOR_INTERRUPTS();
+	} while (n == ROWS_A_LOCK);
+}
+
+static void
+review_all_called(VqDatabase *db)
+{
+	int			n;
+	VqQueue   **queues = vq_list_queues(db, &n);
+
+	for (int i = 0; i < n; i++)
+		review_called(queues[i]);
 	pfree(queues);
 }
 
@@ -446,6 +502,10 @@ build_lines(VqDatabase *db)
 
 	loader.build = pg_atomic_add_fetch_u64(&db->build, 1);
 	wipe_queues(db);
+
+	/* Whoever commits after the snapshot finds this; whoever found the other state commits before. */
+	pg_atomic_write_u32(&db->line_state, VQ_BUILDING);
+	pg_memory_barrier();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	loader.snapshot = snapshot;
 	loader.recall_since = vq_recall_since();
@@ -454,6 +514,7 @@ build_lines(VqDatabase *db)
 	vq_scan_draws(snapshot, load_draw);
 	vq_scan_live(snapshot, load_session, &loader);
 	unlock_loader(&loader);
+	review_all_called(db);
 	recall_ended(db, &loader);
 	UnregisterSnapshot(snapshot);
 	settle_queues(db, loader.build);
@@ -478,6 +539,8 @@ give_up_building(int code, Datum arg)
 static void
 build_as_elected(VqDatabase *db)
 {
+	uint32		demands = pg_atomic_read_u32(&db->demands);
+
 	PG_ENSURE_ERROR_CLEANUP(give_up_building, PointerGetDatum(db));
 	{
 		build_lines(db);
@@ -485,6 +548,14 @@ build_as_elected(VqDatabase *db)
 		set_line_state(db, VQ_READY);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(give_up_building, PointerGetDatum(db));
+
+	/* Our snapshot may not have had what made it stale once more. */
+	pg_memory_barrier();
+	if (pg_atomic_read_u32(&db->demands) != demands)
+	{
+		vq_make_stale(db);
+		vq_wake_worker(db);
+	}
 }
 
 VqDatabase *
@@ -510,7 +581,7 @@ vq_ready(void)
 		 * wait for, so it gives its transaction up.
 		 */
 		if (may_build &&
-			pg_atomic_compare_exchange_u32(&db->line_state, &state, VQ_BUILDING))
+			pg_atomic_compare_exchange_u32(&db->line_state, &state, VQ_WIPING))
 		{
 			ConditionVariableCancelSleep();
 			waiting = false;
@@ -539,6 +610,18 @@ vq_ready(void)
 	return db;
 }
 
+void
+vq_lock_whole(VqQueue *queue, LWLockMode mode)
+{
+	LWLockAcquire(&queue->lock, mode);
+	while (!vq_is_whole())
+	{
+		LWLockRelease(&queue->lock);
+		vq_ready();
+		LWLockAcquire(&queue->lock, mode);
+	}
+}
+
 /* Take all queues out of memory as the one who builds, though there is nothing to build from. */
 static void
 build_nothing(VqDatabase *db, VqLineState then)
@@ -560,7 +643,7 @@ vq_begin_empty(void)
 	{
 		uint32		state = VQ_STALE;
 
-		if (pg_atomic_compare_exchange_u32(&db->line_state, &state, VQ_BUILDING))
+		if (pg_atomic_compare_exchange_u32(&db->line_state, &state, VQ_WIPING))
 			break;
 
 		/*
@@ -584,7 +667,7 @@ vq_end_empty(VqDatabase *db)
 {
 	uint32		state = VQ_STALE;
 
-	if (pg_atomic_compare_exchange_u32(&db->line_state, &state, VQ_BUILDING))
+	if (pg_atomic_compare_exchange_u32(&db->line_state, &state, VQ_WIPING))
 		build_nothing(db, VQ_STALE);
 }
 

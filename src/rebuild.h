@@ -18,6 +18,13 @@
  */
 extern VqDatabase *vq_ready(void);
 
+/*
+ * Lock a queue with its line whole: a rebuild may begin after vq_ready, and there is
+ * hardly anybody in the line then.  For who takes what memory does not have for what
+ * there is not.  Errors: as vq_ready.
+ */
+extern void vq_lock_whole(VqQueue *queue, LWLockMode mode);
+
 /* The tables have just been created by this transaction: there is nothing to build from. */
 extern void vq_begin_empty(void);
 

@@ -25,7 +25,7 @@ static const char *const relation_names[VQ_RELATIONS] = {
 	"events_pkey", "events_queue_id_seq_key",
 	"pass_keys", "pass_keys_pkey", "pass_keys_tenant_key",
 	"audit_log", "client_joins", "client_joins_key", "access", "access_pkey",
-	"tenant_features", "tenant_features_pkey", "queue_canaries"
+	"tenant_features", "tenant_features_pkey", "queue_canaries", "queue_canaries_watching_key"
 };
 
 static Oid	relation_oids[VQ_RELATIONS];

@@ -74,16 +74,43 @@ update_rows(const pg_uuid_t *id, const int64 *tickets, int n, int64 at, bool cal
 	return written;
 }
 
+/* Put those first who have to claim their slots; how many. */
 static int
-write_rows(VqQueue *queue, const pg_uuid_t *id, const int64 *tickets, int n, int64 at, bool called,
+part_called(int64 *tickets, const bool *called, int n)
+{
+	int64	   *others = palloc(n * sizeof(int64));
+	int			first = 0;
+	int			rest = 0;
+
+	for (int i = 0; i < n; i++)
+		if (called[i])
+			tickets[first++] = tickets[i];
+		else
+			others[rest++] = tickets[i];
+	memcpy(tickets + first, others, rest * sizeof(int64));
+	pfree(others);
+	return first;
+}
+
+static int
+write_alike(VqQueue *queue, const pg_uuid_t *id, const int64 *tickets, int n, int64 at, bool called,
+			VqReleased *released)
+{
+	if (n == 0)
+		return 0;
+	if (vq_may_update())
+		return vq_admit_rows(queue, id, tickets, n, at, called, released);
+	return update_rows(id, tickets, n, at, called, released);
+}
+
+static int
+write_rows(VqQueue *queue, const pg_uuid_t *id, int64 *tickets, int n, int64 at, const bool *called,
 		   VqReleased *released)
 {
-	int			written;
+	int			first = part_called(tickets, called, n);
+	int			written = write_alike(queue, id, tickets, first, at, true, released);
 
-	if (vq_may_update())
-		written = vq_admit_rows(queue, id, tickets, n, at, called, released);
-	else
-		written = update_rows(id, tickets, n, at, called, released);
+	written += write_alike(queue, id, tickets + first, n - first, at, false, released + written);
 	qsort(released, written, sizeof(VqReleased), by_ticket);
 	return written;
 }
@@ -116,6 +143,7 @@ vq_release_step(VqQueue *queue, const pg_uuid_t *id, int n, bool by_hand,
 {
 	int64	   *tickets = palloc((n + MAX_PASSED + n) * sizeof(int64));
 	int64	   *passed = palloc((MAX_PASSED + n) * sizeof(int64));
+	bool	   *called = palloc(n * sizeof(bool));
 	int			flags = by_hand ? VQ_ANNOUNCE : 0;	/* the worker announces its own as it goes */
 	int			done = 0;
 	int64		passing_since = 0;
@@ -126,9 +154,8 @@ vq_release_step(VqQueue *queue, const pg_uuid_t *id, int n, bool by_hand,
 	{
 		int			mark = vq_pending_mark();
 		int64		at;
-		bool		called;
 		int			reserved = vq_reserve_slots(queue, id, passed, *n_passed, n - done, by_hand, flags,
-												tickets, &at, &called);
+												tickets, &at, called);
 		int			written;
 
 		CHECK_FOR_INTERRUPTS();
@@ -148,6 +175,7 @@ vq_release_step(VqQueue *queue, const pg_uuid_t *id, int n, bool by_hand,
 	}
 	pfree(tickets);
 	pfree(passed);
+	pfree(called);
 	return done;
 }
 

@@ -17,6 +17,7 @@
 #include "standing.h"
 #include "statement.h"
 #include "table.h"
+#include "trial.h"
 #include "utils/wait_event.h"
 
 /*
@@ -104,7 +105,10 @@ lock_with_ticket(VqQueue *queue, const pg_uuid_t *id, int n)
 	}
 }
 
-/* Whether a newcomer may go straight in, past rate and cap or with a token, which is then taken. */
+/*
+ * Whether a newcomer may go straight in, past rate and cap or with a token, which is
+ * then taken.  While memory is being built it is not known who stands and is inside.
+ */
 static bool
 serve_at_once(VqQueue *queue, VqNow now, int *flags)
 {
@@ -112,7 +116,7 @@ serve_at_once(VqQueue *queue, VqNow now, int *flags)
 	if (vq_lets_all_in(queue))
 		return true;
 	*flags |= VQ_PAID;
-	return (queue->settings.state & VQ_RELEASES) != 0 &&
+	return (queue->settings.state & VQ_RELEASES) != 0 && vq_is_whole() &&
 		vq_standing(queue) == 0 &&
 		queue->line.count[VQ_INSIDE] < queue->settings.max_concurrent_users &&
 		vq_pacer_take(&queue->pacer, now, 1);
@@ -184,7 +188,7 @@ issue_ticket(VqQueue *queue, bool may_serve, int64 quota, VqRow *row, VqNow now)
 	if (!served && !vq_count_in(queue, quota))
 		return VQ_OVER_QUOTA;
 	queue->next_ticket++;
-	called = queue->settings.claim_timeout > 0;
+	called = vq_timeout_of(&queue->settings, VQ_IS_READY, ticket) > 0;
 	if (served)
 		row->place_key = 0;		/* it never stood */
 	if (served)
@@ -293,6 +297,8 @@ room_for(const VqQueue *queue, VqNow now, bool by_hand, int n)
 
 	if (vq_lets_all_in(queue))
 		return n;
+	if (!vq_is_whole())
+		return 0;				/* who is inside is not known */
 	if (!by_hand)
 	{
 		/* Looked at here again, as it may have been paused since the caller looked. */
@@ -314,7 +320,10 @@ vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, const int64 *passed, int n
 	vq_reserve_ops(n);
 	if (queue->lanes.weight[0] > 0)
 		lists = palloc(VQ_LANES * (Size) (n + n_passed) * sizeof(int64));
-	vq_lock_queue(queue, id);
+	if (by_hand)
+		vq_lock_whole_queue(queue, id);
+	else
+		vq_lock_queue(queue, id);
 	now = vq_now();
 	n = room_for(queue, now, by_hand, n);
 	if (lists != NULL)
@@ -326,11 +335,12 @@ vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, const int64 *passed, int n
 		vq_pacer_charge(&queue->pacer, now, found);
 		flags |= VQ_PAID;
 	}
-	*called = queue->settings.claim_timeout > 0;
-	if (*called)
-		flags |= VQ_CALL;
+	flags |= VQ_LET_IN | VQ_TAKEN | VQ_UNCONFIRMED;
 	for (int i = 0; i < found; i++)
-		vq_add_bit(queue, VQ_INSIDE, tickets[i], 0, flags | VQ_LET_IN | VQ_TAKEN | VQ_UNCONFIRMED, now);
+	{
+		called[i] = vq_timeout_of(&queue->settings, VQ_IS_READY, tickets[i]) > 0;
+		vq_add_bit(queue, VQ_INSIDE, tickets[i], 0, flags | (called[i] ? VQ_CALL : 0), now);
+	}
 	LWLockRelease(&queue->lock);
 	if (lists != NULL)
 		pfree(lists);

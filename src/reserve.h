@@ -35,7 +35,7 @@ extern int64 vq_place_newcomer(VqQueue *queue, const pg_uuid_t *id, int lane);
  * Reserve slots for up to n of those next in line, but for the n_passed that
  * were passed over (sorted), and return their tickets in order; tickets has
  * room for n + n_passed.  Unless by_hand, state and tokens limit them too.
- * *called says whether they have to claim their slots.
+ * called says of each whether it has to claim its slot.
  */
 extern int	vq_reserve_slots(VqQueue *queue, const pg_uuid_t *id, const int64 *passed, int n_passed,
 							 int n, bool by_hand, int flags, int64 *tickets, int64 *at, bool *called);

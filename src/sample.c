@@ -29,6 +29,7 @@
 #include "storage/itemptr.h"
 #include "storage/lmgr.h"
 #include "table.h"
+#include "trial.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
@@ -68,13 +69,6 @@ compare(Sample *sample, VqQueue *queue, const pg_uuid_t *id, int64 ticket)
 
 /* ---- whose time is up ---- */
 
-static int64
-timeout_of(const VqSettings *settings, VqStatus status)
-{
-	return status == VQ_WAITING ? settings->waiting_timeout :
-		status == VQ_IS_READY ? settings->claim_timeout : settings->serving_timeout;
-}
-
 /*
  * By the row, and by memory, where everybody has a fresh grace after a restart.
  * What is uncommitted, or was renewed meanwhile, is not late.
@@ -82,7 +76,7 @@ timeout_of(const VqSettings *settings, VqStatus status)
 static bool
 is_late(VqQueue *queue, const VqSettings *settings, const VqRow *row)
 {
-	int64		timeout = timeout_of(settings, row->status);
+	int64		timeout = vq_timeout_of(settings, row->status, row->ticket);
 	int64		silence;
 	TimestampTz since = Max(Max(row->joined_at, vq_let_in_at(row)), Max(row->served_at, row->extended_at));
 

@@ -241,13 +241,13 @@ position_in_memory(VqQueue *queue, const pg_uuid_t *queue_id, int64 ticket)
 	VqRow		row;
 
 	row.place_key = 0;
-	LWLockAcquire(&queue->lock, LW_SHARED);
+	vq_lock_whole(queue, LW_SHARED);
 	if (!vq_knows_key(queue, ticket))
 	{
 		LWLockRelease(&queue->lock);
 		if (!vq_fetch_ticket(queue_id, ticket, NULL, &row))
 			return VQ_POSITION_NONE;
-		LWLockAcquire(&queue->lock, LW_SHARED);
+		vq_lock_whole(queue, LW_SHARED);
 	}
 	if (vq_is_queue(queue, queue_id))
 		position = vq_position_in(queue, ticket, row.place_key);

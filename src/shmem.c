@@ -85,6 +85,7 @@ init_shared(void)
 
 		pg_atomic_init_u32(&db->line_state, VQ_STALE);
 		pg_atomic_init_u64(&db->build, 1);
+		pg_atomic_init_u32(&db->demands, 0);
 		pg_atomic_init_u64(&db->names_version, 1);
 		ConditionVariableInit(&db->changed);
 		LWLockInitialize(&db->lock, vq_shared->tranche);

@@ -24,6 +24,7 @@
 #include "pacer.h"
 #include "port/atomics.h"
 #include "score.h"
+#include "share.h"
 #include "storage/condition_variable.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -61,6 +62,15 @@ typedef enum VqMethod
 	VQ_METHODS
 } VqMethod;
 
+/* Timeouts that are tried on a share of the newcomers; zeroed: none are. */
+typedef struct VqTrial
+{
+	VqShare		share;
+	int64		waiting_timeout;	/* of those in the share: what is not tried is as the queue's */
+	int64		serving_timeout;
+	int64		claim_timeout;
+} VqTrial;
+
 /* What memory keeps of a row of queues; timeouts in microseconds, 0 without one, moments 0 for none. */
 typedef struct VqSettings
 {
@@ -83,6 +93,7 @@ typedef struct VqSettings
 	TimestampTz opens_at;
 	TimestampTz closes_at;
 	VqState		state;
+	VqTrial		trial;			/* of queue_canaries; as of the same version (trial.h) */
 	char		name[VQ_NAME_SIZE];
 } VqSettings;
 
@@ -131,6 +142,7 @@ typedef struct VqQueue
 	bool		nascent;		/* its row has not committed; nobody else uses it */
 	bool		gone;			/* its row was deleted; the worker takes it out of memory */
 	uint64		build;			/* the last rebuild that saw it, or during which it was committed */
+	bool		claimed;		/* somebody has claimed a slot since the present rebuild began */
 	VqSettings	settings;
 	dsa_pointer tenant;			/* VqTenant whose word has its waiting (quota.h); VqShared.lock too */
 	int64		counted;		/* how many of its own are in that */
@@ -191,7 +203,8 @@ typedef struct VqQueue
 typedef enum VqLineState
 {
 	VQ_STALE,					/* memory must be built from the tables */
-	VQ_BUILDING,				/* somebody is at it */
+	VQ_WIPING,					/* somebody is at it: what there was is being cleared */
+	VQ_BUILDING,				/* and then loaded, by a snapshot taken after this began */
 	VQ_READY
 } VqLineState;
 
@@ -199,8 +212,9 @@ typedef enum VqLineState
 typedef struct VqDatabase
 {
 	Oid			oid;			/* InvalidOid: a free place; VqShared.lock */
-	pg_atomic_uint32 line_state;	/* VqLineState; STALE to BUILDING by compare-and-swap */
+	pg_atomic_uint32 line_state;	/* VqLineState; STALE to WIPING by compare-and-swap */
 	pg_atomic_uint64 build;		/* counts rebuilds; by the builder */
+	pg_atomic_uint32 demands;	/* counts who found memory stale; by anybody, before line_state */
 	pg_atomic_uint64 names_version; /* changes whenever a name may mean another queue */
 	pg_atomic_uint32 poll_stretch;	/* of delays between polls, as in polite.h; by the worker */
 	ConditionVariable changed;	/* line_state or some queue's ceiling changed */
@@ -288,6 +302,16 @@ vq_is_queue(const VqQueue *queue, const pg_uuid_t *id)
 {
 	return OidIsValid(queue->dboid) && !queue->gone &&
 		memcmp(&queue->id, id, sizeof(pg_uuid_t)) == 0;
+}
+
+/*
+ * Whether lines are whole, not being built: of a queue that is so as long as the
+ * caller goes on to hold its lock, as whoever builds takes that to begin.
+ */
+static inline bool
+vq_is_whole(void)
+{
+	return pg_atomic_read_u32(&vq_database()->line_state) == VQ_READY;
 }
 
 /* Whether all who come are let in, past rate and cap.  Caller holds the queue's lock. */

@@ -25,6 +25,9 @@
 #define VQ_KEY_UNIT		(INT64CONST(1) << 32)
 #define VQ_MAX_KEY		(INT64CONST(1) << 62)
 
+/* Keys that differ by so much have different numbers on a board. */
+#define VQ_KEY_STEP		(VQ_KEY_UNIT >> 20)
+
 /* The key of who has drawn this place (from 0). */
 #define VQ_DRAWN_KEY(place) ((int64) (place) - VQ_MAX_KEY)
 

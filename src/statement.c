@@ -386,6 +386,8 @@ static const struct
 		0, {0}
 	},
 	[VQ_WATCH_CANARIES] = {"SELECT vqueue._watch_canaries()", 0, {0}},
+	[VQ_HOLD_QUEUE] = {"SELECT FROM vqueue.queues WHERE id " EQ " $1 FOR NO KEY UPDATE", 1, {UUIDOID}},
+	[VQ_TOUCH_QUEUE] = {"UPDATE vqueue.queues SET version = version WHERE id " EQ " $1", 1, {UUIDOID}},
 };
 
 static SPIPlanPtr plans[VQ_STATEMENTS];

@@ -65,6 +65,8 @@ typedef enum VqStatement
 	VQ_REVOKE_ACCESS,
 	VQ_FIND_ARMED,				/* the trigger that checks the sessions' foreign key, if it is on */
 	VQ_WATCH_CANARIES,			/* returns in how many microseconds to go on */
+	VQ_TOUCH_QUEUE,				/* so that its settings are read anew */
+	VQ_HOLD_QUEUE,				/* so that nobody else changes them */
 	VQ_STATEMENTS
 } VqStatement;
 

@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "table.h"
+#include "trial.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -214,6 +215,7 @@ vq_read_settings(HeapTuple tuple, TupleDesc desc, VqSettings *settings)
 	settings->state = number_of(get_attribute(tuple, desc, Anum_queues_state), false,
 								state_names, lengthof(state_names), &last_state);
 	settings->version = DatumGetInt64(get_attribute(tuple, desc, Anum_queues_version));
+	vq_read_trial(DatumGetUUIDP(get_attribute(tuple, desc, Anum_queues_id)), settings);
 }
 
 const char *

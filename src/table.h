@@ -85,6 +85,13 @@ enum
 	Anum_features_feature = 2,
 	Anum_features_enabled = 3,
 
+	Anum_canaries_id = 1,
+	Anum_canaries_queue_id = 2,
+	Anum_canaries_settings = 5,
+	Anum_canaries_share = 7,
+	Anum_canaries_from_ticket = 8,
+	Anum_canaries_state = 21,
+
 	Anum_sessions_id = 1,
 	Anum_sessions_queue_id,
 	Anum_sessions_user_id,

@@ -124,8 +124,9 @@ visit_outlook(VqVisit *visit)
 	bool		wanted;
 
 	LWLockAcquire(&queue->lock, LW_SHARED);
-	wanted = vq_outlook_due(queue) <= now.mono || queue->forecast.at == 0 ||
-		(queue->moved && now.mono >= queue->announced_at + VQ_MOVED_DELAY);
+	wanted = vq_is_whole() &&
+		(vq_outlook_due(queue) <= now.mono || queue->forecast.at == 0 ||
+		 (queue->moved && now.mono >= queue->announced_at + VQ_MOVED_DELAY));
 	LWLockRelease(&queue->lock);
 	if (wanted)
 		vq_look_out(queue);
@@ -231,7 +232,7 @@ visit_figures(VqVisit *visit)
 	settings = queue->settings;
 	visit->told_state = queue->state_news;
 	queue->state_news = false;
-	visit->told_moved = queue->moved && now.mono >= queue->announced_at + VQ_MOVED_DELAY;
+	visit->told_moved = queue->moved && vq_is_whole() && now.mono >= queue->announced_at + VQ_MOVED_DELAY;
 	if (visit->told_moved)
 	{
 		queue->moved = false;

@@ -14,6 +14,8 @@
 #   --tenant NAME         the queue's tenant (default)
 #   --queue NAME          the queue
 #   --settings JSON       what to try, such as {"release_rate_per_minute": 1200}
+#   --share NUMBER        try it on such a share of newcomers, above 0; timeouts alone
+#                         can be tried so (1: the whole queue)
 #   --abandonment SHARE   take it back when a greater share of those who end gave up
 #   --error NUMBER        take it back when the estimates' error is greater
 #   --watch-for INTERVAL  for how long to watch (1 hour); then it is kept
@@ -31,7 +33,7 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 server=${SERVER:-} tenant=${TENANT:-default} queue=${QUEUE:-} settings=${SETTINGS:-} abandonment=${ABANDONMENT:-} error=${ERROR:-}
-watch_for=${WATCH_FOR:-1 hour} min_ended=${MIN_ENDED:-50} look_every=${LOOK_EVERY:-10 s} reason=${REASON:-} every=${EVERY:-10}
+watch_for=${WATCH_FOR:-1 hour} min_ended=${MIN_ENDED:-50} look_every=${LOOK_EVERY:-10 s} reason=${REASON:-} every=${EVERY:-10} share=${SHARE:-1}
 action=
 
 while [ $# -gt 0 ]; do
@@ -39,7 +41,7 @@ while [ $# -gt 0 ]; do
 		--help) usage; exit 0 ;;
 		--dry-run) dry_run=yes ;;
 		start | watch | keep | revert) action=$1 ;;
-		--server | --tenant | --queue | --settings | --abandonment | --error | --watch-for | --min-ended | --look-every | --reason | --every)
+		--server | --tenant | --queue | --settings | --share | --abandonment | --error | --watch-for | --min-ended | --look-every | --reason | --every)
 			[ $# -gt 1 ] || die "$1 needs a value"
 			name=${1#--}
 			printf -v "${name//-/_}" '%s' "$2"
@@ -66,7 +68,8 @@ ask "$server" "SELECT 'queue ' || queue || ': ' || state || ', ' || waiting || '
 # verdict: state and reason of the latest one
 verdict()
 {
-	ask "$server" "SELECT state || '|' || ended || ' have ended, ' || gave_up || ' of them gave up' || coalesce(', the error of the estimates is ' || round(estimate_error::numeric, 3), '')
+	ask "$server" "SELECT state || '|' || ended || ' have ended, ' || gave_up || ' of them gave up'
+		|| CASE WHEN share < 1 THEN ', and of ' || others_ended || ' other newcomers ' || others_gave_up ELSE '' END || coalesce(', the error of the estimates is ' || round(estimate_error::numeric, 3), '')
 		|| coalesce('; ' || reason, '') FROM vqueue.canaries WHERE queue_id = vqueue._queue($name) ORDER BY started_at DESC LIMIT 1"
 }
 
@@ -89,7 +92,7 @@ case $action in
 	start)
 		need settings
 		[ -n "$abandonment$error" ] || die '--abandonment or --error is missing; see --help'
-		tell "$server" "SELECT vqueue.canary($name, $(literal "$settings"), $(literal "$abandonment"), $(literal "$error"), $(literal "$watch_for"), $min_ended, $(literal "$look_every"))"
+		tell "$server" "SELECT vqueue.canary($name, $(literal "$settings"), $(literal "$abandonment"), $(literal "$error"), $(literal "$watch_for"), $min_ended, $(literal "$look_every"), $(literal "$share"))"
 		[ -n "$dry_run" ] || watch
 		;;
 	watch) watch ;;

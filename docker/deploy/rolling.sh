@@ -72,6 +72,12 @@ install_on()
 	[ -z "$install" ] || on "$1" env VQUEUE_DATA="$2" sh -c "$install"
 }
 
+# library CONNINFO: the version of the library that a server has loaded
+library()
+{
+	ask "$1" 'SELECT vqueue._library_version()'
+}
+
 caught_up="SELECT count(*) > 0 FROM pg_stat_replication WHERE state = 'streaming' AND replay_lsn >= pg_current_wal_flush_lsn() - 1048576"
 
 # ---- whether it can be done ----
@@ -92,12 +98,15 @@ if [ -n "$(ask "$standby" "SELECT current_setting('synchronous_standby_names')")
 	say 'note: the standby has synchronous_standby_names set: once promoted, its commits wait until the old primary follows'
 fi
 
+say "the primary has library $(library "$primary"), the standby $(library "$standby")"
+
 # ---- the standby first ----
 
 say 'the standby gets the new library'
 install_on "$standby_run" "$standby_data"
 on "$standby_run" "$pg_ctl" -s -w -t "$patience" -D "$standby_data" -l "$standby_log" -m fast restart
 await 'the standby streams again' "$primary" "$caught_up" || die 'the standby does not stream again; the primary is as it was'
+[ -n "$dry_run" ] || say "the standby has library $(library "$standby"), the primary still $(library "$primary")"
 
 # ---- they change places ----
 
@@ -127,6 +136,7 @@ install_on "$primary_run" "$primary_data"
 on "$primary_run" touch "$primary_data/standby.signal"
 on "$primary_run" "$pg_ctl" -s -w -t "$patience" -D "$primary_data" -l "$primary_log" start
 await 'the old primary streams' "$standby" "$caught_up" || die 'the old primary does not follow; see its log'
+[ -n "$dry_run" ] || say "the old primary has library $(library "$primary"), the new one $(library "$standby")"
 
 # ---- the SQL last, as the library serves the old one too ----
 

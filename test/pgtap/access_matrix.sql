@@ -182,7 +182,7 @@ INSERT INTO quiet VALUES
     ('_position', 'vqueue._position(%1$L, 2)'), ('_untold', 'vqueue._untold(%1$L, 1, now())'), ('_lock_queue', 'vqueue._lock_queue(%1$L)'),
     ('_delete_queue', 'vqueue._delete_queue(%1$L)'), ('_admit_queue', 'vqueue._admit_queue(%1$L)'), ('_delete_ended', 'vqueue._delete_ended(%1$L, ''-infinity'', ''infinity'', 10)'),
     ('_draw_tickets', 'vqueue._draw_tickets(%1$L)'), ('_order_key', 'vqueue._order_key(%1$L, 2, 7)'),
-    ('_may_queue', 'vqueue._may_queue(%1$L, ''any'')'), ('_scheduled_state', 'vqueue._scheduled_state(%1$L, ''paused'')'),
+    ('_may_queue', 'vqueue._may_queue(%1$L, ''any'')'), ('_next_ticket', 'vqueue._next_ticket(%1$L)'), ('_scheduled_state', 'vqueue._scheduled_state(%1$L, ''paused'')'),
     ('_scheduled_purge', 'vqueue._scheduled_purge(NULL, %1$L, ''0'', NULL)');
 SELECT is_empty($$SELECT r.name FROM vqueue._rights() r WHERE r.kind = 'function' AND r.level IN ('any', 'app', 'monitor', 'operator', 'admin')
                      AND r.name NOT IN (SELECT name FROM calls UNION ALL SELECT name FROM quiet)

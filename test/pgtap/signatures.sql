@@ -70,7 +70,7 @@ INSERT INTO face VALUES
     ('pass', '{uuid,interval}', 'text', 'volatile'),
     ('verify_pass', '{text,text}', 'record', 'volatile'),
     ('jwks', '{text}', 'json', 'volatile'),
-    ('canary', '{text,jsonb,double precision,double precision,interval,integer,interval}', 'uuid', 'volatile'),
+    ('canary', '{text,jsonb,double precision,double precision,interval,integer,interval,double precision}', 'uuid', 'volatile'),
     ('canary_keep', '{text,text}', 'void', 'volatile'),
     ('canary_revert', '{text,text}', 'void', 'volatile'),
     ('feature', '{text}', 'boolean', 'stable'),

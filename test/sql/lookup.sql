@@ -115,6 +115,7 @@ INSERT INTO vqueue.secrets VALUES ('ids', '2001-01-01', substr(sha256('restored'
 SELECT vqueue.position(:'s1');
 SELECT id AS s6 FROM vqueue.join('found') \gset
 DELETE FROM vqueue.secrets WHERE made_at = '2001-01-01';
+UPDATE vqueue.secrets SET made_at = 'infinity';
 BEGIN;
 SELECT vqueue.position(:'s1'), vqueue.position(:'s3');
 SELECT pg_temp.searches() AS before \gset

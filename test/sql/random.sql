@@ -122,6 +122,10 @@ SELECT vqueue.alter_queue('lot', method => 'fifo');
 SELECT max(position) AS last FROM vqueue.sessions WHERE queue = 'lot' AND priority = 'normal' \gset
 SELECT array_agg(position - :last) FROM vqueue.join_many('lot', ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 3)), 'normal');
 SELECT regress_vqueue.agrees('lot');
+-- on the board each of them has a number of its own
+SELECT array_agg(vqueue.position_from_board(board::jsonb, vqueue.board_number(s.id), 'normal') - s.position ORDER BY s.ticket)
+  FROM vqueue.board('lot') AS board,
+       (SELECT * FROM vqueue.sessions WHERE queue = 'lot' AND priority = 'normal' AND status = 'waiting' ORDER BY ticket DESC LIMIT 3) AS s;
 SELECT vqueue.release('lot', 100000) > 0;
 SELECT count(*) FROM vqueue.sessions WHERE queue = 'lot' AND status = 'waiting';
 -- and once they are through, there are no keys any more

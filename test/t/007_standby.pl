@@ -122,6 +122,21 @@ is($standby->safe_psql('postgres', 'SELECT queue, ticket, position FROM vqueue.s
 	$primary->safe_psql('postgres', 'SELECT queue, ticket, position FROM vqueue.sessions ORDER BY queue, ticket'),
 	'positions follow');
 
+# ---- settings on trial ----
+
+# Who is in the share is told by the tickets, there and here and afterwards.
+$primary->safe_psql('postgres', q{
+	SELECT vqueue.create_queue('tried', method => 'passthrough', serving_timeout => '1 hour'), vqueue.rotate_key();
+	SELECT vqueue.canary('tried', '{"serving_timeout": "2 min"}', 1, watch_for => '1 day', share => 0.5)});
+$primary->safe_psql('postgres', q{SELECT count(*) FROM vqueue.join_many('tried', } . users('f', 1, 40) . ')');
+ok($primary->poll_query_until('postgres', q{SELECT count(*) = 40 FROM vqueue.sessions WHERE queue = 'tried' AND status = 'serving'}), 'all come in');
+$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
+my $share = q{SELECT string_agg(s.ticket::text, ' ' ORDER BY s.ticket)
+	FROM vqueue.sessions s, LATERAL vqueue.verify_pass(vqueue.pass(s.id)) v WHERE s.queue = 'tried' AND v.expires_at <= s.served_at + interval '2 min'};
+my $in_share = $primary->safe_psql('postgres', $share);
+like($in_share, qr/^\d+ \d+/, 'some are under settings on trial');
+is($standby->safe_psql('postgres', $share), $in_share, 'the same ones on the standby');
+
 # ---- promotion ----
 
 # Tickets up to the end of the primary, and one client that stays connected.
@@ -140,6 +155,7 @@ ok(wait_for_worker($standby), 'after promotion the worker starts');
 same_lines(row_state($standby, 'postgres'), $rows, 'everybody is where they were');
 is($standby->safe_psql('postgres', 'SELECT s FROM vqueue.user_sessions s ORDER BY id'), $history, 'with all their history');
 check_clean($standby, 'postgres', 'memory is right');
+is($standby->safe_psql('postgres', $share), $in_share, 'the same ones are under settings on trial');
 is($client->query_safe("SELECT position FROM vqueue.poll('$mine')"), '2', 'the client that stayed connected polls on');
 is($client->query_safe(q{SELECT status FROM vqueue.leave((SELECT id FROM vqueue.sessions WHERE queue = 'lanes' AND position = 1))}),
 	'left', 'and may write');

@@ -162,7 +162,8 @@ sub visit_all
 	start_visit($there[$_], $queues[$_], %environment) foreach 0 .. $#there;
 
 	# All wait and listen; then their listeners are cut off while they are called.
-	my $listens = qq{query ~ '^LISTEN.* $way"' AND datname = 'vqueue'};
+	# Some ask for nothing now and then, to take what was told.
+	my $listens = qq{(query ~ '^LISTEN.* $way"' OR query = 'SELECT 1') AND usename = 'app' AND datname = 'vqueue'};
 	my $is_so = $node->poll_query_until('vqueue', qq{
 		SELECT (SELECT count(*) FROM vqueue.user_sessions WHERE queue_id IN ($mine)) = 2 * $n
 		   AND (SELECT count(*) FROM pg_stat_activity WHERE $listens AND state = 'idle') = $n});

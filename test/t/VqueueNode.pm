@@ -54,11 +54,12 @@ our @EXPORT = qw(
 	};
 }
 
-# A running cluster; conf is appended to its configuration.
+# A running cluster; conf is appended to its configuration, and path is where its
+# programs are, if they are not those of the PATH.
 sub new_vqueue_node
 {
 	my ($name, %params) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = PostgreSQL::Test::Cluster->new($name, defined $params{path} ? (install_path => $params{path}) : ());
 
 	$node->init(%{ $params{init} || {} });
 	$node->append_conf('postgresql.conf', <<CONF);

@@ -166,7 +166,7 @@ test_marks(void)
 static void
 test_silent(void)
 {
-	VqSilence	silence = {VQ_LANE_NORMAL, VQ_INSIDE, 1000000, 300, 1, 0};
+	VqSilence	silence = {VQ_LANE_NORMAL, VQ_INSIDE, 1000000, 300, 1, 0, NULL, false};
 	int64		tickets[VQ_CHUNK];
 	int			found = 0;
 	int			wrong = 0;
@@ -210,6 +210,47 @@ test_silent(void)
 	is(silence.longest, longest, "the longest silence below the limit is told");
 	is(vq_mark_silence(&line, ARENA, 34, 1000000), 0, "who never gave a sign is taken to have given one now");
 	end("silent");
+}
+
+/* Those in a share, and the others, each looked for with a limit of their own. */
+static void
+test_silent_share(void)
+{
+	static const unsigned char id[VQ_SHARE_ID_SIZE] = {7};
+	VqShare		share;
+	int64		tickets[VQ_CHUNK];
+	int			wrong = 0;
+
+	begin();
+	vq_share_begin(&share, 0.3, 2000, id);
+	for (int64 t = 1; t <= 10000; t++)
+	{
+		vq_line_reserve(&line, ARENA, t);
+		vq_line_set(&line, ARENA, VQ_LANE_NORMAL, t);
+		vq_mark_alive(&line, ARENA, t, 1000000 - t % 600);
+	}
+	for (int others = 0; others <= 1; others++)
+	{
+		VqSilence	silence = {VQ_LANE_NORMAL, VQ_KINDS, 1000000, others ? 400 : 100, 1, 0, &share, others};
+		int			found = 0;
+
+		while (silence.next > 0)
+		{
+			int			n = vq_mark_silent(&line, ARENA, &silence, tickets);
+
+			for (int i = 0; i < n; i++)
+				wrong += vq_share_has(&share, tickets[i]) == others ||
+					vq_mark_silence(&line, ARENA, tickets[i], 1000000) < silence.limit + 2;
+			found += n;
+		}
+		for (int64 t = 1; t <= 10000; t++)
+			found -= vq_share_has(&share, t) != others &&
+				vq_mark_silence(&line, ARENA, t, 1000000) >= silence.limit + 2;
+		wrong += found != 0;
+		wrong += silence.longest > silence.limit + 2;
+	}
+	is(wrong, 0, "those in a share, and those who are not, are found by limits of their own");
+	end("silent share");
 }
 
 static void
@@ -464,6 +505,7 @@ main(int argc, char **argv)
 	test_bits();
 	test_marks();
 	test_silent();
+	test_silent_share();
 	test_rank_and_select();
 	test_trim();
 	test_wipe();
