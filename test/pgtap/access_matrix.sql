@@ -288,7 +288,10 @@ GRANT matrix_all_app TO matrix_member;
 GRANT USAGE ON SCHEMA vqueue TO matrix_member;
 GRANT EXECUTE ON FUNCTION vqueue.join TO matrix_member;
 SELECT is(pg_temp.state(pg_temp.answer('matrix_member', 'ours', $$SELECT vqueue.join('room')$$)), '42704', 'who does not inherit has no level');
+-- from 16 on that is of each membership, and of new ones as the role is
 ALTER ROLE matrix_member INHERIT;
+REVOKE matrix_all_app FROM matrix_member;
+GRANT matrix_all_app TO matrix_member;
 SELECT is(pg_temp.state(pg_temp.answer('matrix_member', 'ours', $$SELECT vqueue.join('room')$$)), 'ok', 'who inherits has');
 REVOKE matrix_all_app FROM matrix_member;
 SELECT is(pg_temp.state(pg_temp.answer('matrix_member', 'ours', $$SELECT vqueue.join('room')$$)), '42704', 'and has not any more');

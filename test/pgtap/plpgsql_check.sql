@@ -40,13 +40,15 @@ CREATE FUNCTION cron.unschedule(bigint) RETURNS bool LANGUAGE sql AS 'SELECT tru
 /*
  * What it says of what is right.  Columns of results are called as they are
  * documented.  Results of dynamic queries it does not know.  Of texts that go into
- * statements it follows no loops and arrays: there they are quoted as they are made.
+ * statements it follows no loops and arrays: there they are quoted as they are made, and
+ * later versions put the text of the whole array for an element.
  */
 CREATE TEMP TABLE accepted (function text, message text);
 INSERT INTO accepted VALUES
     ('_server_health', 'name of parameter "check" is reserved keyword'), ('preflight', 'name of parameter "check" is reserved keyword'),
     ('_import_report', 'name of parameter "table" is reserved keyword'), ('_import_copy', 'name of parameter "table" is reserved keyword'),
     ('import_sessions', 'name of parameter "table" is reserved keyword'), ('_audit_change', 'name of parameter "table" is reserved keyword'),
+    ('import_sessions', 'syntax error at or near "{"'),
     ('_grant_rights', 'text type variable is not sanitized'), ('_import_copy', 'text type variable is not sanitized');
 INSERT INTO accepted SELECT '_schedules', format('OUT variable "%s" is maybe unmodified', a)
   FROM pg_proc p, unnest(p.proargnames) a WHERE p.pronamespace = 'vqueue'::regnamespace AND p.proname = '_schedules';

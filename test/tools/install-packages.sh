@@ -116,9 +116,9 @@ if [ -z "$major" ] && ! test/tools/find-postgres.sh >/dev/null; then
 	exit 1
 fi
 
-# What the examples of test/drivers take.  Most of it are Java, 120 MB to fetch, and Go, 90 MB.
-# VQUEUE_DRIVERS=no leaves them out.
-drivers=(python3-psycopg libdbd-pg-perl default-jdk-headless libpostgresql-jdbc-java golang-go golang-github-lib-pq-dev)
+# What the examples of test/drivers take, which test/t/034_drivers.pl leaves out where it is not
+# installed.  Most of it are Java, 120 MB to fetch, and Go, 90 MB; VQUEUE_DRIVERS=no leaves them out.
+wanted_drivers=(python3-psycopg libdbd-pg-perl default-jdk-headless libpostgresql-jdbc-java golang-go golang-github-lib-pq-dev)
 
 wanted=(gcc libc6-dev make libpq-dev libssl-dev)
 if [ -n "$major" ]; then
@@ -128,11 +128,17 @@ if [ "$purpose" = test ]; then
 	wanted+=(perl libipc-run-perl libtap-parser-sourcehandler-pgtap-perl clang valgrind faketime
 		python3 python3-jwt python3-cryptography openssl)
 	command -v node >/dev/null || wanted+=(nodejs)
-	[ "${VQUEUE_DRIVERS:-yes}" = no ] || wanted+=("${drivers[@]}")
 	if [ -n "$major" ]; then
 		wanted+=("postgresql-$major-pgtap" "postgresql-$major-cron" "postgresql-$major-plpgsql-check")
 	fi
 	can_fuzz || wanted+=(libclang-rt-dev)
+fi
+
+drivers=()
+if [ "$purpose" = test ] && [ "${VQUEUE_DRIVERS:-yes}" != no ]; then
+	for package in "${wanted_drivers[@]}"; do
+		installed "$package" || drivers+=("$package")
+	done
 fi
 
 # What is monitored with, by test/t/032_monitoring.pl, which is skipped without it: 36 MB;
@@ -204,14 +210,28 @@ if [ ${#missing[@]} -gt 0 ]; then
 	fi
 	update_lists
 	# Before Debian 12 the fuzzer's runtime came with clang, in no package of its own;
-	# not every server that there is a package of has one of pg_cron or plpgsql_check too; psycopg 3 is newer.
+	# not every server that there is a package of has one of pg_cron or plpgsql_check too.
 	for i in "${!missing[@]}"; do
 		case ${missing[i]} in
-			libclang-rt-dev | *-cron | *-plpgsql-check | python3-psycopg | golang-github-lib-pq-dev) available "${missing[i]}" || unset 'missing[i]' ;;
+			libclang-rt-dev | *-cron | *-plpgsql-check) available "${missing[i]}" || unset 'missing[i]' ;;
 		esac
 	done
 	if [ ${#missing[@]} -gt 0 ]; then
 		install "${missing[@]}"
+	fi
+fi
+
+# Those that can be had, and where they cannot be had together, each that can.
+if [ ${#drivers[@]} -gt 0 ] && can_install; then
+	update_lists
+	for i in "${!drivers[@]}"; do
+		available "${drivers[i]}" || unset 'drivers[i]'
+	done
+	if [ ${#drivers[@]} -gt 0 ] && ! install "${drivers[@]}"; then
+		for package in "${drivers[@]}"; do
+			installed "$package" || install "$package" ||
+				echo "$package could not be installed: examples that need it are skipped" >&2
+		done
 	fi
 fi
 

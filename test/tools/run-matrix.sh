@@ -7,7 +7,8 @@
 # into a directory by debootstrap, once, and used again; "make test" then runs in
 # there as on a fresh machine, and installs what it misses.  $PARTS are its
 # parts, all by default.  Directories are in $MATRIX_DIR, which must be outside
-# the source tree: /var/tmp/vqueue-matrix by default, some 2 GB each.
+# the source tree: /var/tmp/vqueue-matrix by default, some 2 GB each.  Whatever runs
+# there ends with this script, however that ends.
 #
 # Runs as root, on Debian or whatever has debootstrap.  A suite that cannot be
 # installed counts as a failure.  The last line is "N passed, N failed".
@@ -41,15 +42,55 @@ say()
 	printf '\n=== %s\n' "$*"
 }
 
-# inside ROOT COMMAND [ARGUMENT...]: run it there as root, with mounts and processes
-# of its own, which are gone when it ends.  The sources are at /source, not to be changed.
+# What runs is in the background and waited for, as a shell hears of signals only then.
+# It has mounts and processes of its own, all of which the kernel ends with its first
+# one; and that one ends with this script, even if nobody can tell it to.
+running=
+contained()
+{
+	local status=0
+
+	setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child "$@" </dev/null &
+	running=$!
+	wait "$running" || status=$?
+	running=
+	return "$status"
+}
+
+# What a script of before may have left: mounts below the directory, and builds in there.
+tidy()
+{
+	local mounted
+
+	awk -v root="$1/" 'index($2, root) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mounted; do
+		umount --lazy "$mounted"
+	done
+	rm -rf --one-file-system "$1"/tmp/vqueue.*
+}
+
+root=
+cleanup()
+{
+	if [ -n "$running" ]; then
+		kill -KILL "$running" 2>/dev/null || true
+		wait "$running" 2>/dev/null || true
+	fi
+	[ -z "$root" ] || tidy "$root"
+}
+trap cleanup EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# inside ROOT COMMAND [ARGUMENT...]: run it there as root.  The sources are at /source, not
+# to be changed.
 inside()
 {
 	local root=$1
 
 	shift
 	# shellcheck disable=SC2016 # expanded by the inner shell
-	unshare --mount --pid --fork --kill-child sh -c '
+	contained sh -c '
 		set -e
 		root=$1 source=$2
 		shift 2
@@ -67,12 +108,13 @@ make_root()
 {
 	local suite=$1 root=$2 script
 
+	tidy "$root"
 	rm -rf --one-file-system "$root"
 	mkdir -p "$root"
 	# an older debootstrap has no script for a newer suite; all are as that of sid
 	script=/usr/share/debootstrap/scripts/$suite
 	[ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid
-	debootstrap --variant=minbase --include=ca-certificates,make "$suite" "$root" "$mirror" "$script" || return 1
+	contained --mount-proc debootstrap --variant=minbase --include=ca-certificates,make "$suite" "$root" "$mirror" "$script" || return 1
 	printf '%s\n' '#!/bin/sh' 'exit 101' >"$root/usr/sbin/policy-rc.d"
 	chmod 755 "$root/usr/sbin/policy-rc.d"
 	mkdir -p "$root/etc/postgresql-common" "$root/dev/shm"
@@ -88,6 +130,7 @@ run_tests()
 {
 	local root=$1
 
+	tidy "$root"
 	# shellcheck disable=SC2016 # expanded in there
 	inside "$root" sh -c '
 		apt-get -qq update || true
@@ -96,7 +139,8 @@ run_tests()
 		tar -C /source --exclude=.git -cf - . | tar -C /vqueue -xf -
 		cd /vqueue
 		parts=$1
-		make test PARTS="$parts" VQUEUE_MONITORING="$2"' run "${PARTS:-}" "${VQUEUE_MONITORING:-yes}"
+		make test PARTS="$parts" VQUEUE_MONITORING="$2" VQUEUE_DRIVERS="$3"' \
+		run "${PARTS:-}" "${VQUEUE_MONITORING:-yes}" "${VQUEUE_DRIVERS:-yes}"
 }
 
 mkdir -p "$home"
@@ -114,7 +158,11 @@ for suite in "${suites[@]}"; do
 		summary+="$suite: could not be installed"$'\n'
 		continue
 	fi
-	run_tests "$root" 2>&1 | tee "$log" || true
+	exec {output}> >(tee "$log")
+	shown=$!
+	run_tests "$root" >&"$output" 2>&1 || true
+	exec {output}>&-
+	wait "$shown" || true
 	count=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1 || true)
 	version=$(sed -n 's/^=== build with //p' "$log" | tail -n 1)
 	passed=${count%% *}
