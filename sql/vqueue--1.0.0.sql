@@ -258,6 +258,7 @@ CREATE TABLE vqueue.events (
 ALTER TABLE vqueue.events ALTER COLUMN payload SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX events_queue_id_seq_key ON vqueue.events (queue_id, seq);
 COMMENT ON TABLE vqueue.events IS 'the log of events, written by the worker in the transaction that tells them';
+COMMENT ON COLUMN vqueue.events.payload IS 'what the event says beyond the other columns; events_since has it whole';
 COMMENT ON COLUMN vqueue.events.seq IS 'rises in the order of commits, with gaps: microseconds since 1970, or one more than the last';
 
 CREATE TABLE vqueue.event_log (
@@ -1364,10 +1365,11 @@ COMMENT ON FUNCTION vqueue.event_cursor(text) IS
     'where the log of events ends now: what events_since, given this, returns later is what came after this call. '
     'Errors: 42704 unknown queue';
 
+/* In UTC, as events tell their time. */
 CREATE FUNCTION vqueue.events_since(queue text, cursor bigint = 0, max_events int = 1000,
                                     OUT seq bigint, OUT at timestamptz, OUT event text, OUT payload jsonb)
     RETURNS SETOF record
-    LANGUAGE plpgsql STABLE ROWS 1000 SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE ROWS 1000 SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -1403,12 +1405,14 @@ BEGIN
             'object_not_in_prerequisite_state');
     END IF;
     IF wanted IS NOT NULL THEN
-        RETURN QUERY SELECT e.seq, e.at, e.event, e.payload
+        RETURN QUERY SELECT e.seq, e.at, e.event, jsonb_build_object('v', 1, 'event', e.event, 'at', e.at,
+                                                                       'queue_id', e.queue_id, 'seq', e.seq) || e.payload
                        FROM vqueue.events e
                       WHERE e.queue_id = wanted AND e.seq > cursor
                       ORDER BY e.seq LIMIT max_events;
     ELSE
-        RETURN QUERY SELECT e.seq, e.at, e.event, e.payload
+        RETURN QUERY SELECT e.seq, e.at, e.event, jsonb_build_object('v', 1, 'event', e.event, 'at', e.at,
+                                                                       'queue_id', e.queue_id, 'seq', e.seq) || e.payload
                        FROM vqueue.events e
                       WHERE e.queue_id = ANY (ARRAY(SELECT q.id FROM vqueue.queues q WHERE q.tenant_id = tenant)) AND e.seq > cursor
                       ORDER BY e.seq LIMIT max_events;

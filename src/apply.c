@@ -36,6 +36,8 @@ vq_undo_op(VqOp *op)
 			vq_unstand(queue, op->kind, op->u.ticket, op->place_key);
 		else if (op->set)
 			vq_line_clear(&queue->line, vq_arena(), op->kind, op->u.ticket);
+		if (op->called)
+			vq_line_clear(&queue->line, vq_arena(), VQ_CALLED, op->u.ticket);
 		if (op->held)
 			vq_line_clear(&queue->line, vq_arena(), VQ_HELD, op->u.ticket);
 		if (op->flags & VQ_TAKEN)
@@ -151,7 +153,7 @@ apply_session(VqOp *op, bool building, VqNow now)
 		vq_mark_alive(line, vq_arena(), ticket, now.mono / USECS_PER_SEC);
 		if (op->flags & VQ_TAKEN)
 			queue->taken[op->lane]--;
-		if (op->flags & VQ_CALL)
+		if ((op->flags & VQ_CALL) && !op->called)
 			vq_line_set(line, vq_arena(), VQ_CALLED, ticket);
 		if (op->kind < VQ_LANES)
 			vq_flow_joined(&queue->flow, op->kind);

@@ -32,6 +32,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "walk.h"
 
 /* A difference is believed when it was seen this often, so many milliseconds apart. */
 #define LOOKS 20
@@ -211,7 +212,9 @@ kind_in_memory(VqQueue *queue, int64 ticket, bool *held)
 	vq_lock_whole(queue, LW_SHARED);
 	kind = vq_line_lane(&queue->line, vq_arena(), ticket);
 	if (kind < 0 && vq_line_test(&queue->line, vq_arena(), VQ_INSIDE, ticket))
-		kind = vq_line_test(&queue->line, vq_arena(), VQ_CALLED, ticket) ? VQ_CALLED : VQ_INSIDE;
+		kind = VQ_INSIDE;
+	if ((kind < 0 || kind == VQ_INSIDE) && vq_line_test(&queue->line, vq_arena(), VQ_CALLED, ticket))
+		kind = VQ_CALLED;
 	*held = vq_line_test(&queue->line, vq_arena(), VQ_HELD, ticket);
 	LWLockRelease(&queue->lock);
 	return kind;

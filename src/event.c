@@ -38,6 +38,8 @@
 typedef struct Event
 {
 	StringInfoData text;
+	int			names_at;		/* where the names of tenant and queue are, */
+	int			names_end;		/* up to here */
 	int			head_length;	/* what each part of a split list begins with */
 	bool		empty;
 	const char *type;
@@ -101,11 +103,13 @@ begin(Event *event, const char *type, const pg_uuid_t *queue_id, const VqSetting
 	channel_name(event->channel, tenant, queue_id, settings->name);
 	JsonEncodeDateTime(at, TimestampTzGetDatum(event->at), TIMESTAMPTZOID, &utc);
 	initStringInfo(&event->text);
-	appendStringInfo(&event->text, "{\"v\":%d,\"event\":\"%s\",\"at\":\"%s\",\"tenant\":",
-					 VQ_EVENT_VERSION, type, at);
+	appendStringInfo(&event->text, "{\"v\":%d,\"event\":\"%s\",\"at\":\"%s\",", VQ_EVENT_VERSION, type, at);
+	event->names_at = event->text.len;
+	appendStringInfoString(&event->text, "\"tenant\":");
 	escape_json(&event->text, tenant);
 	appendStringInfoString(&event->text, ",\"queue\":");
 	escape_json(&event->text, settings->name);
+	event->names_end = event->text.len;
 	appendStringInfo(&event->text, ",\"queue_id\":\"%s\"", vq_uuid_text(queue_id));
 	event->head_length = event->text.len;
 	event->empty = true;
@@ -167,6 +171,20 @@ vq_log_events(void)
 	n_unlogged = 0;
 }
 
+/* What the log keeps of an event that has no number yet: what its row does not say in other columns. */
+static Datum
+kept_of(const Event *event)
+{
+	StringInfoData kept;
+
+	initStringInfo(&kept);
+	appendStringInfoChar(&kept, '{');
+	appendBinaryStringInfo(&kept, event->text.data + event->names_at, event->names_end - event->names_at);
+	appendBinaryStringInfo(&kept, event->text.data + event->head_length, event->text.len - event->head_length);
+	appendStringInfoChar(&kept, '}');
+	return PointerGetDatum(cstring_to_text_with_len(kept.data, kept.len));
+}
+
 /*
  * End the event with its number, send it, and have it logged together with others of
  * the transaction.  Where nothing is logged it has no number.
@@ -175,6 +193,7 @@ static void
 log_and_send(Event *event)
 {
 	MemoryContext old;
+	Datum		kept;
 	int64		seq;
 
 	if (!vq_logging())
@@ -183,6 +202,9 @@ log_and_send(Event *event)
 		send(event);
 		return;
 	}
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	kept = kept_of(event);
+	MemoryContextSwitchTo(old);
 	seq = next_seq(event->at);
 	appendStringInfo(&event->text, ",\"seq\":" INT64_FORMAT "}", seq);
 	send(event);
@@ -193,7 +215,7 @@ log_and_send(Event *event)
 	unlogged[1][n_unlogged] = UUIDPGetDatum(memcpy(palloc(UUID_LEN), &event->queue_id, UUID_LEN));
 	unlogged[2][n_unlogged] = TimestampTzGetDatum(event->at);
 	unlogged[3][n_unlogged] = CStringGetTextDatum(event->type);
-	unlogged[4][n_unlogged++] = CStringGetTextDatum(event->text.data);
+	unlogged[4][n_unlogged++] = kept;
 	MemoryContextSwitchTo(old);
 }
 

@@ -23,7 +23,6 @@
 #include "pending.h"
 #include "queue.h"
 #include "rank.h"
-#include "rebuild.h"
 #include "statement.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
@@ -31,6 +30,7 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "walk.h"
 
 /* How long to wait for joins in flight, in milliseconds; the worker has other queues. */
 #define PATIENCE		2000

@@ -51,6 +51,7 @@ typedef struct VqOp
 	uint8		flags;
 	bool		set:1;			/* ADD: this operation set the bit; QUEUE: made the queue */
 	bool		held:1;			/* ADD: this operation set HELD */
+	bool		called:1;		/* ADD of INSIDE: this operation set CALLED */
 	bool		raised:1;		/* CEILING: by our own hand */
 } VqOp;
 

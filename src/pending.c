@@ -141,6 +141,8 @@ vq_add_bit(VqQueue *queue, VqKind kind, int64 ticket, int64 place_key, int flags
 	if (kind < VQ_LANES)
 		vq_settle(queue);
 	op->held = vq_line_set(&queue->line, vq_arena(), VQ_HELD, ticket);
+	if (flags & VQ_CALL)
+		op->called = vq_line_set(&queue->line, vq_arena(), VQ_CALLED, ticket);
 	if (flags & VQ_TAKEN)
 	{
 		op->lane = vq_line_lane(&queue->line, vq_arena(), ticket);
@@ -247,6 +249,31 @@ find_unconfirmed(VqQueue *queue, VqKind kind, int64 ticket)
 	return NULL;
 }
 
+/*
+ * The row of a slot that was reserved says whether that is yet to be claimed, which
+ * another's trigger may have changed.  Memory has it by the time the row is visible:
+ * who claims the slot may be faster than what we do after the commit.
+ */
+static void
+confirm_call(VqOp *op, const VqRow *row)
+{
+	VqQueue    *queue = op->queue;
+	bool		wanted = row->status == VQ_IS_READY;
+
+	if (op->kind != VQ_INSIDE || wanted == ((op->flags & VQ_CALL) != 0))
+		return;
+	LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+	if (wanted)
+		op->called = vq_line_set(&queue->line, vq_arena(), VQ_CALLED, row->ticket);
+	else if (op->called)
+	{
+		vq_line_clear(&queue->line, vq_arena(), VQ_CALLED, row->ticket);
+		op->called = false;
+	}
+	LWLockRelease(&queue->lock);
+	op->flags ^= VQ_CALL;
+}
+
 static bool
 removes(VqQueue *queue, VqKind kind, int64 ticket)
 {
@@ -321,9 +348,10 @@ vq_note_add(VqQueue *queue, const VqRow *row, VqKind kind, int flags, bool withi
 
 	if (op != NULL)
 	{
-		op->flags = (op->flags & ~VQ_UNCONFIRMED) | (flags & VQ_CALL);
+		op->flags &= ~VQ_UNCONFIRMED;
 		op->row = row->tid;
 		n_unconfirmed--;
+		confirm_call(op, row);
 		if (kind < VQ_LANES && op->place_key != row->place_key)
 			vq_note_stale();	/* another's trigger had its own idea */
 		return true;

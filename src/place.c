@@ -59,20 +59,28 @@ vq_lane_argument(FunctionCallInfo fcinfo, int n)
 
 /* ---- positions ---- */
 
-static int64
-position_in_lane(const VqQueue *queue, int lane, int64 ticket, int64 place_key)
+/*
+ * The lane in which a ticket stands, or -1, and how many stand ahead of it there;
+ * what keys order, no line knows.
+ */
+static int
+look_at_line(const VqQueue *queue, int64 ticket, int64 place_key, int64 second, int64 *rank)
 {
-	return vq_lanes_position(&queue->lanes, queue->line.count, lane,
-							 vq_stand_rank(queue, lane, ticket, place_key));
+	int			lane = vq_line_look(&queue->line, vq_arena(), ticket, second, rank);
+
+	if (lane >= 0 && vq_is_ordered(queue))
+		*rank = vq_stand_rank(queue, lane, ticket, place_key);
+	return lane;
 }
 
 int64
 vq_position_in(const VqQueue *queue, int64 ticket, int64 place_key)
 {
-	int			lane = vq_line_lane(&queue->line, vq_arena(), ticket);
+	int64		rank;
+	int			lane = look_at_line(queue, ticket, place_key, -1, &rank);
 
 	if (lane >= 0)
-		return position_in_lane(queue, lane, ticket, place_key);
+		return vq_lanes_position(&queue->lanes, queue->line.count, lane, rank);
 	if (vq_line_test(&queue->line, vq_arena(), VQ_INSIDE, ticket))
 		return VQ_POSITION_INSIDE;
 	return VQ_POSITION_NONE;
@@ -133,20 +141,6 @@ vq_count_position(const VqRow *row)
 static const VqWait unknown_wait = {-1, -1};
 
 /*
- * The lane in which a waiting row stands, or -1, and how many stand ahead of it
- * there; what keys order, no line knows.
- */
-static int
-look_at_line(const VqQueue *queue, const VqRow *row, int64 second, int64 *rank)
-{
-	int			lane = vq_line_look(&queue->line, vq_arena(), row->ticket, second, rank);
-
-	if (lane < 0 || vq_is_ordered(queue))
-		*rank = vq_stand_rank(queue, lane < 0 ? (int) row->lane : lane, row->ticket, row->place_key);
-	return lane;
-}
-
-/*
  * Place of a row by memory, or its position alone.  False if memory says that the row
  * does not wait any more, or in another lane, or is not inside any more, and should be
  * looked at again.
@@ -165,11 +159,15 @@ locate_in_memory(VqQueue *queue, VqPlace *place, bool whole, bool last_try, bool
 		if (row->status == VQ_WAITING)
 		{
 			int64		rank;
-			int			lane = look_at_line(queue, row, alive ? now.mono / USECS_PER_SEC : -1, &rank);
+			int			lane = look_at_line(queue, row->ticket, row->place_key,
+											alive ? now.mono / USECS_PER_SEC : -1, &rank);
 
 			found = lane == (int) row->lane || last_try;
 			if (lane < 0)
+			{
 				lane = row->lane;
+				rank = vq_stand_rank(queue, lane, row->ticket, row->place_key);
+			}
 			place->position = vq_lanes_position(&queue->lanes, queue->line.count, lane, rank);
 			if (whole)
 			{

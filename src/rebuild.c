@@ -5,15 +5,13 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/heapam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "chance.h"
 #include "draws.h"
 #include "due.h"
-#include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "op.h"
 #include "pending.h"
@@ -23,23 +21,16 @@
 #include "recall.h"
 #include "roster.h"
 #include "standing.h"
-#include "storage/bufmgr.h"
 #include "storage/ipc.h"
-#include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "walk.h"
 
 /* How long to wait for another's rebuild where this transaction cannot do it, in seconds. */
 #define BUILD_PATIENCE 60
 
 /* How long CREATE EXTENSION waits for who empties or builds memory, in milliseconds. */
 #define EMPTY_PATIENCE 1000
-
-/* Below this share of live rows the index of live sessions is the shorter way. */
-#define LIVE_SHARE 0.2
-
-/* Of a block that is full, about. */
-#define ROWS_A_BLOCK 40.0
 
 typedef struct Loader
 {
@@ -54,148 +45,6 @@ typedef struct Loader
 
 /* Rows loaded under one hold of a queue's lock. */
 #define ROWS_A_LOCK 256
-
-/* ---- scans ---- */
-
-/* Hardly any row has one, and the null bitmap says so without a look at the columns before it. */
-static int64
-place_key_in(TupleTableSlot *slot)
-{
-	bool		isnull = false;
-	Datum		value = (Datum) 0;
-
-	if (TTS_IS_BUFFERTUPLE(slot))
-		isnull = heap_attisnull(((HeapTupleTableSlot *) slot)->tuple, Anum_sessions_place_key,
-								slot->tts_tupleDescriptor);
-	if (!isnull)
-		value = slot_getattr(slot, Anum_sessions_place_key, &isnull);
-	return isnull ? 0 : DatumGetInt64(value);
-}
-
-static void
-scan_by_table(Relation rel, Snapshot snapshot, VqRowCallback callback, void *arg)
-{
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	VqRow		row;
-
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		CHECK_FOR_INTERRUPTS();
-		slot_getsomeattrs(slot, Anum_sessions_priority);
-		if (!slot->tts_isnull[Anum_sessions_left_at - 1])
-			continue;
-		vq_row_of(slot->tts_values, slot->tts_isnull, &slot->tts_tid, &row);
-		if (row.status == VQ_WAITING)
-			row.place_key = place_key_in(slot);
-		callback(&row, arg);
-	}
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-}
-
-static void
-scan_by_index(Relation rel, Snapshot snapshot, VqRowCallback callback, void *arg)
-{
-	SysScanDesc scan = systable_beginscan(rel, vq_relation(VQ_SESSIONS_LIVE), true, snapshot, 0, NULL);
-	HeapTuple	tuple;
-	VqRow		row;
-
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		CHECK_FOR_INTERRUPTS();
-		vq_read_row(tuple, RelationGetDescr(rel), &row);
-		callback(&row, arg);
-	}
-	systable_endscan(scan);
-}
-
-/* Whether the planner's figures say that few of the rows are live. */
-static bool
-few_live(Relation rel)
-{
-	Relation	index = index_open(vq_relation(VQ_SESSIONS_LIVE), AccessShareLock);
-	float4		live = index->rd_rel->reltuples;
-	float4		all = rel->rd_rel->reltuples;
-
-	index_close(index, NoLock);
-	return live >= 0 && all > 10000 && live < LIVE_SHARE * all;
-}
-
-void
-vq_scan_live(Snapshot snapshot, VqRowCallback callback, void *arg)
-{
-	Relation	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);
-
-	if (few_live(rel))
-		scan_by_index(rel, snapshot, callback, arg);
-	else
-		scan_by_table(rel, snapshot, callback, arg);
-	table_close(rel, NoLock);
-}
-
-void
-vq_scan_table(Snapshot snapshot, VqRowCallback callback, void *arg)
-{
-	Relation	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);
-
-	scan_by_table(rel, snapshot, callback, arg);
-	table_close(rel, NoLock);
-}
-
-void
-vq_scan_tickets(const pg_uuid_t *queue_id, int64 from, Snapshot snapshot, VqRowCallback callback, void *arg)
-{
-	Relation	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);
-	Relation	index = index_open(vq_relation(VQ_SESSIONS_TICKET), AccessShareLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	VqRow		row;
-
-	ScanKeyInit(&keys[0], Anum_sessions_queue_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(queue_id));
-	ScanKeyInit(&keys[1], Anum_sessions_ticket, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
-	scan = systable_beginscan_ordered(rel, index, snapshot, 2, keys);
-	while ((tuple = systable_getnext_ordered(scan, ForwardScanDirection)) != NULL)
-	{
-		CHECK_FOR_INTERRUPTS();
-		vq_read_row(tuple, RelationGetDescr(rel), &row);
-		callback(&row, arg);
-	}
-	systable_endscan_ordered(scan);
-	index_close(index, NoLock);
-	table_close(rel, NoLock);
-}
-
-bool
-vq_few_of_all(int64 rows)
-{
-	Relation	rel = table_open(vq_relation(VQ_SESSIONS), AccessShareLock);
-	double		all = Max(rel->rd_rel->reltuples, RelationGetNumberOfBlocks(rel) * ROWS_A_BLOCK);
-
-	table_close(rel, NoLock);
-	return rows < LIVE_SHARE * all;
-}
-
-void
-vq_scan_queues(Snapshot snapshot, VqQueueCallback callback, void *arg)
-{
-	Relation	rel = table_open(vq_relation(VQ_QUEUES), AccessShareLock);
-	SysScanDesc scan = systable_beginscan(rel, vq_relation(VQ_QUEUES_PKEY), true, snapshot, 0, NULL);
-	HeapTuple	tuple;
-	VqSettings	settings;
-
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-		Datum		id = heap_getattr(tuple, Anum_queues_id, RelationGetDescr(rel), &isnull);
-
-		vq_read_settings(tuple, RelationGetDescr(rel), &settings);
-		callback(DatumGetUUIDP(id), &settings, arg);
-	}
-	systable_endscan(scan);
-	table_close(rel, NoLock);
-}
 
 /* ---- loading ---- */
 
@@ -399,6 +248,29 @@ wipe_queues(VqDatabase *db)
 }
 
 /*
+ * Some of those whom a queue has as called, if anybody has claimed a slot, from a
+ * ticket on; *from is then where to go on, 0 at the end.  Who is HELD is just being
+ * called, which no row shows yet.
+ */
+static int
+collect_called(VqQueue *queue, int64 *tickets, int64 *from, pg_uuid_t *id)
+{
+	int			kept = 0;
+	int			n;
+
+	LWLockAcquire(&queue->lock, LW_SHARED);
+	*id = queue->id;
+	n = !queue->claimed ? 0 :
+		vq_line_collect(&queue->line, vq_arena(), VQ_CALLED, *from, tickets, ROWS_A_LOCK);
+	*from = n == ROWS_A_LOCK ? tickets[n - 1] + 1 : 0;
+	for (int i = 0; i < n; i++)
+		if (!vq_line_test(&queue->line, vq_arena(), VQ_HELD, tickets[i]))
+			tickets[kept++] = tickets[i];
+	LWLockRelease(&queue->lock);
+	return kept;
+}
+
+/*
  * Look again at those who were loaded as called, by the latest snapshot: they may
  * have claimed their slots since ours, before they were loaded.  Who claims after
  * this look takes the bit away by itself.
@@ -409,19 +281,12 @@ review_called(VqQueue *queue)
 	int64		tickets[ROWS_A_LOCK];
 	int64		from = 1;
 	pg_uuid_t	id;
-	int			n;
 
-	do
+	while (from > 0)
 	{
+		int			n = collect_called(queue, tickets, &from, &id);
 		int			claimed = 0;
 
-		LWLockAcquire(&queue->lock, LW_SHARED);
-		id = queue->id;
-		n = !queue->claimed ? 0 :
-			vq_line_collect(&queue->line, vq_arena(), VQ_CALLED, from, tickets, ROWS_A_LOCK);
-		LWLockRelease(&queue->lock);
-		if (n > 0)
-			from = tickets[n - 1] + 1;
 		for (int i = 0; i < n; i++)
 		{
 			VqRow		row;
@@ -435,7 +300,7 @@ review_called(VqQueue *queue)
 				vq_line_clear(&queue->line, vq_arena(), VQ_CALLED, tickets[i]);
 		LWLockRelease(&queue->lock);
 		CHECK_FOR_INTERRUPTS();
-	} while (n == ROWS_A_LOCK);
+	}
 }
 
 static void
@@ -485,6 +350,9 @@ settle_queues(VqDatabase *db, uint64 build)
 			vq_settle_built(queues[i]);
 		if (!lost)
 			vq_guess_passed(queues[i]);
+
+		/* The worker may have looked for silent ones while they were not there. */
+		queues[i]->reap_at = 0;
 		if (!lost)
 			vq_call_worker(queues[i], vq_next_due(queues[i], now, true));
 		LWLockRelease(&queues[i]->lock);

@@ -1,6 +1,6 @@
 /*
  * table.c
- *		The tables of vqueue as C sees them.
+ *		The rows of vqueue's tables as C sees them.
  */
 #include "postgres.h"
 
@@ -9,8 +9,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -19,26 +17,10 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
-#include "version.h"
-
-static const char *const relation_names[VQ_RELATIONS] = {
-	"tenants", "queues", "ticket_ceilings", "user_sessions", "secrets", "draws",
-	"events", "event_marks", "event_log", "queue_stats",
-	"draws_pkey", "secrets_pkey", "tenants_pkey", "tenants_name_key",
-	"queues_pkey", "queues_tenant_id_name_key",
-	"user_sessions_pkey", "user_sessions_queue_id_ticket_key", "user_sessions_live_key", "user_sessions_left_key",
-	"events_pkey", "events_queue_id_seq_key",
-	"pass_keys", "pass_keys_pkey", "pass_keys_tenant_key",
-	"audit_log", "client_joins", "client_joins_key", "access", "access_pkey",
-	"tenant_features", "tenant_features_pkey", "queue_canaries", "queue_canaries_watching_key"
-};
 
 const char *const vq_status_names[VQ_STATUSES] = {
 	"waiting", "ready", "serving",
@@ -52,121 +34,6 @@ static const char *const state_names[] = {"closed", "paused", "draining", "open"
 
 /* In the order of VqMethod's values. */
 static const char *const method_names[VQ_METHODS] = {"fifo", "passthrough", "reject", "random"};
-
-static Oid	relation_oids[VQ_RELATIONS];
-static Oid	owner = InvalidOid;
-static bool relations_known = false;
-static uint64 relations_version = 0;
-static bool lookup_disturbed = false;
-static char newer_version[VQ_VERSION_SIZE] = "";	/* that of the SQL, if later than ours */
-
-/* ---- finding the tables ---- */
-
-static void
-relation_changed(Datum arg, Oid relid)
-{
-	lookup_disturbed = true;
-	if (!OidIsValid(relid))
-		relations_known = false;
-	for (int i = 0; i < VQ_RELATIONS && relations_known; i++)
-		if (relation_oids[i] == relid)
-			relations_known = false;
-}
-
-static bool
-look_up_relations(void)
-{
-	static bool registered = false;
-	Oid			schema = get_namespace_oid("vqueue", true);
-	HeapTuple	tuple;
-
-	if (!registered)
-	{
-		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-		registered = true;
-	}
-	newer_version[0] = '\0';
-	if (!OidIsValid(schema))
-		return false;
-	relations_version++;
-	lookup_disturbed = false;
-	if (vq_sql_is_newer(newer_version))
-		return false;
-	newer_version[0] = '\0';
-	for (int i = 0; i < VQ_RELATIONS; i++)
-	{
-		relation_oids[i] = get_relname_relid(relation_names[i], schema);
-		if (!OidIsValid(relation_oids[i]) && i < VQ_SINCE_1_1)
-			return false;
-	}
-
-	/* By the catalog: to open the table would be to wait for whoever has it locked. */
-	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation_oids[VQ_SESSIONS]));
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-
-	/* Only now, as looking it up may have been cancelled; and not if something changed meanwhile. */
-	relations_known = !lookup_disturbed;
-	return true;
-}
-
-bool
-vq_installed(void)
-{
-	return relations_known || look_up_relations();
-}
-
-const char *
-vq_newer_version(void)
-{
-	return vq_installed() || newer_version[0] == '\0' ? NULL : newer_version;
-}
-
-/* Say why there are no tables. */
-static void
-refuse(void)
-{
-	if (newer_version[0] != '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the library of vqueue is older than its tables and functions"),
-				 errdetail("The library is of version %s, extension \"vqueue\" in this database of %s.", VQ_VERSION, newer_version),
-				 errhint("Install version %s and restart the server; there ALTER EXTENSION vqueue UPDATE TO '%s' goes back.",
-						 newer_version, VQ_VERSION)));
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_TABLE),
-			 errmsg("extension \"vqueue\" is not installed in this database"),
-			 errhint("Run CREATE EXTENSION vqueue.")));
-}
-
-Oid
-vq_relation(VqRelation which)
-{
-	if (!relations_known && !look_up_relations())
-		refuse();
-	return relation_oids[which];
-}
-
-bool
-vq_has_relation(VqRelation which)
-{
-	return OidIsValid(vq_relation(which));
-}
-
-uint64
-vq_relations_version(void)
-{
-	return relations_version;
-}
-
-Oid
-vq_owner(void)
-{
-	(void) vq_relation(VQ_SESSIONS);
-	return owner;
-}
 
 char *
 vq_uuid_text(const pg_uuid_t *id)

@@ -63,11 +63,14 @@ visit_releases(VqVisit *visit, const VqSettings *settings)
 	VqReleased *released;
 	VqNow		now = vq_now();
 	int64		due;
+	bool		whole;
 
+	/* While memory is being built nobody could be let in, which tells nothing of those who stand. */
 	LWLockAcquire(&queue->lock, LW_SHARED);
 	due = vq_release_due(queue, now);
+	whole = vq_is_whole();
 	LWLockRelease(&queue->lock);
-	if (due > now.mono)
+	if (due > now.mono || !whole)
 		return;
 	visit->tried = true;
 	visit->released = vq_release_step(queue, &visit->id, visit->share, false,

@@ -12,6 +12,7 @@
 #
 #		PG_CONFIG=pg_config		the server to use; vqueue is installed there
 #		TIMES=400				executions in the first connection
+#		WAITING=20000			sessions in the line, of which release_1000 takes 1,000 each time
 #		TOP=12					how many functions of each statement are listed
 #		TMPDIR=dir				where the server lives
 #
@@ -25,6 +26,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib/peers.sh"
 
 times=${TIMES:-400}
+waiting=${WAITING:-20000}
 top=${TOP:-12}
 disk=1 buffers=128MB
 statements=("$@")
@@ -84,12 +86,12 @@ build_constant
 init_server
 start_server
 ask postgres "CREATE DATABASE profile" > /dev/null
-script profile setup.sql -v waiting=20000 > /dev/null
+script profile setup.sql -v waiting="$waiting" > /dev/null
 script profile constant_setup.sql -v library="$work/constant" > /dev/null
 ask profile "SELECT id FROM vqueue.user_sessions WHERE ticket = 10000" > "$work/session"
 case " ${statements[*]} " in
 	# alone: what is let in is gone for the other statements
-	*' release_100 '*) ask profile "SELECT vqueue.pause('bench'), vqueue.alter_queue('bench', max_concurrent_users => 100000000)" > /dev/null ;;
+	*' release_1000 '*) ask profile "SELECT vqueue.pause('bench'), vqueue.alter_queue('bench', max_concurrent_users => 100000000)" > /dev/null ;;
 esac
 stop_server
 start_watched_server

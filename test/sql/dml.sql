@@ -323,6 +323,37 @@ DROP TRIGGER meddle ON vqueue.user_sessions;
 SELECT user_id, priority FROM vqueue.sessions WHERE user_id = pg_temp.u(70);
 SELECT * FROM vqueue.check();
 
+-- one that spares the called the claim, and one that calls those who need not claim
+CREATE FUNCTION pg_temp.spare() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.status = 'ready' THEN
+        NEW.status := 'serving';
+        NEW.served_at := NEW.ready_at;
+        NEW.ready_at := NULL;
+    ELSIF NEW.status = 'serving' AND OLD.status = 'waiting' THEN
+        NEW.status := 'ready';
+        NEW.ready_at := NEW.served_at;
+        NEW.served_at := NULL;
+    END IF;
+    RETURN NEW;
+END
+$$;
+SELECT count(vqueue.create_queue(name, state => 'paused', claim_timeout => timeout)) AS made
+  FROM (VALUES ('spared', interval '1 h'), ('troubled', '0')) AS q (name, timeout);
+SELECT count(*) FROM vqueue.join_many('spared', ARRAY[pg_temp.u(71), pg_temp.u(72)]) AS a, vqueue.join_many('troubled', ARRAY[pg_temp.u(73)]) AS b;
+CREATE TRIGGER spare BEFORE UPDATE ON vqueue.user_sessions FOR EACH ROW EXECUTE FUNCTION pg_temp.spare();
+SELECT vqueue.release('spared', 1), vqueue.release('troubled', 1);
+BEGIN;
+SELECT vqueue.release('spared', 1);
+ROLLBACK;
+DROP TRIGGER spare ON vqueue.user_sessions;
+SELECT user_id, status FROM vqueue.sessions WHERE queue IN ('spared', 'troubled') ORDER BY user_id;
+SELECT * FROM vqueue.check();
+SELECT count(vqueue.claim(id)) FROM vqueue.sessions WHERE queue = 'troubled';
+SELECT count(vqueue.complete(id)) FROM vqueue.sessions WHERE queue IN ('spared', 'troubled') AND status = 'serving';
+SELECT queue, waiting, serving FROM vqueue.overview WHERE queue IN ('spared', 'troubled') ORDER BY queue;
+SELECT * FROM vqueue.check();
+
 DELETE FROM vqueue.queues;
 SELECT count(*) FROM vqueue.user_sessions;
 SELECT count(*) FROM vqueue.ticket_ceilings;

@@ -73,6 +73,19 @@ FETCH BACKWARD ALL FROM back;
 SELECT v.ticket, p.position FROM public.visit v JOIN vqueue.poll(:'third') p ON p.id = v.id FOR UPDATE OF v;
 COMMIT;
 
+-- an argument may be a constant, a parameter or a variable, or be made of these
+CREATE FUNCTION pg_temp.of_parameter(session uuid) RETURNS bigint LANGUAGE sql AS
+    $$ SELECT ticket FROM vqueue.status(session) WHERE status <> 'left' $$;
+CREATE FUNCTION pg_temp.of_variable(session uuid) RETURNS bigint LANGUAGE plpgsql AS
+    $$ BEGIN RETURN (SELECT p.ticket FROM vqueue.status(session) p) + (SELECT p.ticket FROM vqueue.status((session::text)::uuid) p); END $$;
+SET plan_cache_mode = force_generic_plan;
+SELECT v.ticket, pg_temp.of_parameter(v.id), pg_temp.of_variable(v.id) FROM public.visit v ORDER BY v.ticket;
+PREPARE made(text) AS SELECT ticket FROM vqueue.status(($1)::uuid);
+EXECUTE made(:'second');
+EXECUTE made('nobody');
+EXECUTE poll(NULL);
+RESET plan_cache_mode;
+
 -- errors are the function's
 SELECT * FROM vqueue.poll(NULL);
 SELECT * FROM vqueue.poll('00000000-0000-0000-0000-000000000000');
@@ -88,6 +101,12 @@ SELECT vqueue.grant_access('regress_vqueue_scanner', 'default', 'app');
 SET ROLE regress_vqueue_scanner;
 EXECUTE poll(:'third');
 RESET ROLE;
+-- nor what an argument is made by
+BEGIN;
+REVOKE EXECUTE ON FUNCTION pg_catalog.gen_random_uuid() FROM PUBLIC;
+SET LOCAL ROLE regress_vqueue_scanner;
+SELECT ticket FROM vqueue.join('scan');
+ROLLBACK;
 SELECT vqueue.revoke_access('regress_vqueue_scanner', 'default');
 DROP ROLE regress_vqueue_scanner;
 
