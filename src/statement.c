@@ -445,24 +445,35 @@ vq_executed(const VqCaller *caller)
 	SetUserIdAndSecContext(caller->userid, caller->context);
 }
 
+static bool
+execute_ceiling(VqStatement statement, const pg_uuid_t *queue_id, int64 ceiling)
+{
+	Datum		values[2] = {UUIDPGetDatum(queue_id), Int64GetDatum(ceiling)};
+	VqCaller	caller;
+	bool		done = vq_execute(statement, values, NULL, &caller) > 0;
+
+	vq_executed(&caller);
+	return done;
+}
+
+void
+vq_begin_ceiling(const pg_uuid_t *queue_id, int64 ceiling)
+{
+	if (!execute_ceiling(VQ_RAISE_CEILING, queue_id, ceiling))
+		vq_write_ceiling(queue_id, ceiling);
+}
+
 bool
 vq_write_ceiling(const pg_uuid_t *queue_id, int64 ceiling)
 {
-	Datum		values[2] = {UUIDPGetDatum(queue_id), Int64GetDatum(ceiling)};
 	bool		done;
-	VqCaller	caller;
 
 	writing_ceiling = true;
 	PG_TRY();
 	{
-		done = vq_execute(VQ_RAISE_CEILING, values, NULL, &caller) > 0;
-		vq_executed(&caller);
-		if (!done)
-		{
-			/* Locked, or not there: new, or deleted by hand. */
-			done = vq_execute(VQ_INSERT_CEILING, values, NULL, &caller) > 0;
-			vq_executed(&caller);
-		}
+		/* Locked, or not there: new, or deleted by hand. */
+		done = execute_ceiling(VQ_RAISE_CEILING, queue_id, ceiling) ||
+			execute_ceiling(VQ_INSERT_CEILING, queue_id, ceiling);
 	}
 	PG_FINALLY();
 	{

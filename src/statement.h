@@ -93,6 +93,12 @@ extern int	vq_force_index_plans(void);
 /* Set the ceiling of a queue's tickets; false if its row is locked. */
 extern bool vq_write_ceiling(const pg_uuid_t *queue_id, int64 ceiling);
 
+/*
+ * The first ceiling of a queue.  One that is there before the queue came from elsewhere,
+ * where tickets up to it may have been issued: that is no write of our own.
+ */
+extern void vq_begin_ceiling(const pg_uuid_t *queue_id, int64 ceiling);
+
 /* Whether the present write of a ceiling is our own. */
 extern bool vq_writing_ceiling(void);
 

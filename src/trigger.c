@@ -489,7 +489,7 @@ vqueue_queue_after(PG_FUNCTION_ARGS)
 			vq_note_let_in(queue, &id, vq_now().wall);
 			vq_note_stale();
 		}
-		vq_write_ceiling(&id, VQ_CEILING_STEP);
+		vq_begin_ceiling(&id, VQ_CEILING_STEP);
 		insert_mark(&id, settings.state);
 		return PointerGetDatum(NULL);
 	}

@@ -70,7 +70,8 @@ add_stands(const Case *it, int session, StandList *stands)
 	Lane		lane = of->lane;
 	int64_t		last_move = 0;
 
-	if (of->known_at == NEVER)
+	/* Of who may have been readmitted without our knowing the row does not say when it was let in first. */
+	if (of->known_at == NEVER || it->patchy[session])
 		return;
 	for (int t = it->first_touch[session]; t < it->first_touch[session + 1]; t++)
 	{

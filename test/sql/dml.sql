@@ -354,6 +354,14 @@ SELECT count(vqueue.complete(id)) FROM vqueue.sessions WHERE queue IN ('spared',
 SELECT queue, waiting, serving FROM vqueue.overview WHERE queue IN ('spared', 'troubled') ORDER BY queue;
 SELECT * FROM vqueue.check();
 
+-- replicated, a ceiling may come before its queue: tickets up to it were issued elsewhere
+SET session_replication_role = replica;
+INSERT INTO vqueue.ticket_ceilings (queue_id, ceiling) VALUES ('00000000-0000-0000-0000-0000000000ce', 20000);
+INSERT INTO vqueue.queues (id, tenant_id, name) SELECT '00000000-0000-0000-0000-0000000000ce', t.id, 'late' FROM vqueue.tenants t WHERE t.name = 'default';
+RESET session_replication_role;
+SELECT ticket > 20000 AS above FROM vqueue.join('late');
+SELECT * FROM vqueue.check();
+
 DELETE FROM vqueue.queues;
 SELECT count(*) FROM vqueue.user_sessions;
 SELECT count(*) FROM vqueue.ticket_ceilings;

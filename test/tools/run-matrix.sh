@@ -6,7 +6,7 @@
 # Each suite, by default bookworm (15), trixie (17) and forky (18), is installed
 # into a directory by debootstrap, once, and used again; "make test" then runs in
 # there as on a fresh machine, and installs what it misses.  $PARTS are its
-# parts, all by default.  Directories are in $MATRIX_DIR, which must be outside
+# parts, all by default, and $PROVE_TESTS files of the part tap.  Directories are in $MATRIX_DIR, which must be outside
 # the source tree: /var/tmp/vqueue-matrix by default, some 2 GB each.  Whatever runs
 # there ends with this script, however that ends.
 #
@@ -139,8 +139,8 @@ run_tests()
 		tar -C /source --exclude=.git -cf - . | tar -C /vqueue -xf -
 		cd /vqueue
 		parts=$1
-		make test PARTS="$parts" VQUEUE_MONITORING="$2" VQUEUE_DRIVERS="$3"' \
-		run "${PARTS:-}" "${VQUEUE_MONITORING:-yes}" "${VQUEUE_DRIVERS:-yes}"
+		make test PARTS="$parts" VQUEUE_MONITORING="$2" VQUEUE_DRIVERS="$3" ${4:+"PROVE_TESTS=$4"}' \
+		run "${PARTS:-}" "${VQUEUE_MONITORING:-yes}" "${VQUEUE_DRIVERS:-yes}" "${PROVE_TESTS:-}"
 }
 
 mkdir -p "$home"
