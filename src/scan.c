@@ -144,9 +144,15 @@ get_parameter(const Param *param, ExprContext *econtext, NullableDatum *value)
 	if (list != NULL && param->paramid > 0 && param->paramid <= list->numParams)
 		given = list->paramFetch != NULL ? list->paramFetch(list, param->paramid, false, &space) :
 			&list->params[param->paramid - 1];
-	/* Whoever planned the statement has seen to both. */
-	if (given == NULL || given->ptype != param->paramtype)
-		elog(ERROR, "unexpected parameter %d of a call", param->paramid);
+	if (given == NULL)
+		elog(ERROR, "parameter %d of a call is not given", param->paramid);
+	/* A field of a PL/pgSQL record may have become another. */
+	if (given->ptype != param->paramtype)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("argument is of type %s, but was of type %s when the statement was planned",
+						format_type_be(given->ptype), format_type_be(param->paramtype)),
+				 errhint("Cast it in the statement, or keep to one type.")));
 	value->value = given->value;
 	value->isnull = given->isnull;
 }

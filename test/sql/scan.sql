@@ -80,6 +80,19 @@ CREATE FUNCTION pg_temp.of_variable(session uuid) RETURNS bigint LANGUAGE plpgsq
     $$ BEGIN RETURN (SELECT p.ticket FROM vqueue.status(session) p) + (SELECT p.ticket FROM vqueue.status((session::text)::uuid) p); END $$;
 SET plan_cache_mode = force_generic_plan;
 SELECT v.ticket, pg_temp.of_parameter(v.id), pg_temp.of_variable(v.id) FROM public.visit v ORDER BY v.ticket;
+-- and what has become of another type is refused, as by any function
+DO $$
+DECLARE
+    r record;
+BEGIN
+    FOR i IN 1 .. 2 LOOP
+        IF i = 1 THEN SELECT id AS session INTO r FROM public.visit LIMIT 1;
+        ELSE SELECT id::text AS session INTO r FROM public.visit LIMIT 1;
+        END IF;
+        PERFORM * FROM vqueue.status(r.session);
+    END LOOP;
+END
+$$;
 PREPARE made(text) AS SELECT ticket FROM vqueue.status(($1)::uuid);
 EXECUTE made(:'second');
 EXECUTE made('nobody');
