@@ -144,9 +144,17 @@ get_parameter(const Param *param, ExprContext *econtext, NullableDatum *value)
 	if (list != NULL && param->paramid > 0 && param->paramid <= list->numParams)
 		given = list->paramFetch != NULL ? list->paramFetch(list, param->paramid, false, &space) :
 			&list->params[param->paramid - 1];
-	/* Whoever planned the statement has seen to both. */
-	if (given == NULL || given->ptype != param->paramtype)
+
+	/* Whoever planned the statement has seen to it. */
+	if (given == NULL)
 		elog(ERROR, "unexpected parameter %d of a call", param->paramid);
+
+	/* Not to this: a record of PL/pgSQL may have become another one since. */
+	if (given->ptype != param->paramtype)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("type of parameter %d (%s) does not match that when preparing the plan (%s)",
+						param->paramid, format_type_be(given->ptype), format_type_be(param->paramtype))));
 	value->value = given->value;
 	value->isnull = given->isnull;
 }

@@ -137,6 +137,26 @@ SELECT count(*) FROM vqueue.user_sessions s JOIN vqueue.queues q ON q.id = s.que
 SELECT user_name FROM vqueue.user_sessions WHERE user_id = '00000000-0000-0000-0000-0000000000aa';
 SELECT count(*) FROM vqueue.check();
 
+-- a record whose field is of another type than when the statement was planned is refused as by the server
+DO $$
+DECLARE
+    r record;
+    p record;
+BEGIN
+    FOR i IN 1..2 LOOP
+        IF i = 1 THEN
+            SELECT j.id AS f INTO r FROM vqueue.join('scan') j;
+        ELSE
+            SELECT 'scan'::text AS f INTO r;
+        END IF;
+        SELECT * INTO p FROM vqueue.status(r.f);
+        RAISE NOTICE '%', p.status;
+    END LOOP;
+EXCEPTION WHEN datatype_mismatch THEN
+    RAISE NOTICE '%', regexp_replace(SQLERRM, '\d+', 'N');
+END
+$$;
+
 DROP VIEW public.differs;
 DROP TABLE public.visit;
 DROP FUNCTION public.plan_of;
