@@ -293,6 +293,25 @@ book_join_over(Book *book, int join, Outcome outcome, bool lost, int64_t at)
 	write_ledger(book, at, "join", session, asked->status);
 }
 
+/*
+ * Who joins again is answered with the session that is there, whether or not it was
+ * sure: of a join whose answer was lost with its server it may not have been.
+ */
+bool
+book_may_be_lost(const Book *book, int session)
+{
+	const Session *of = &book->sessions[session];
+
+	for (int j = 0; j < book->n_joins && !of->unsure; j++)
+	{
+		const Join *join = &book->joins[j];
+
+		if (join->deed.outcome == UNKNOWN && join->queue == of->queue && uuid_equal(&join->user, &of->user))
+			return true;
+	}
+	return of->unsure;
+}
+
 /* A claim, an extension or a readmission is sure. */
 static void
 step_committed(Book *book, const Touch *touch)

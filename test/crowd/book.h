@@ -360,6 +360,8 @@ extern void book_move_answered(Book *book, int touch, bool changed, int64_t answ
 
 /* How it ended, by its transaction or with the statement. */
 extern void book_join_over(Book *book, int join, Outcome outcome, bool lost, int64_t at);
+/* Whether a session may not be there though a join of it was answered and committed. */
+extern bool book_may_be_lost(const Book *book, int session);
 extern void book_touch_over(Book *book, int touch, Outcome outcome, bool lost, int64_t at);
 extern void book_order_over(Book *book, int order, Outcome outcome, bool lost, int64_t at);
 

@@ -39,6 +39,18 @@ lose_row(Weather *weather)
 }
 
 static void
+lose_unsure_row(Weather *weather)
+{
+	int			session = breach_waiting(weather);
+	Book	   *book = weather->book;
+	int			join = book_join_asked(book, book->sessions[session].queue, &book->sessions[session].user,
+									   book->sessions[session].lane, book->sessions[session].known_at - 2);
+
+	book_join_over(book, join, UNKNOWN, true, book->sessions[session].known_at - 1);
+	lose_row(weather);
+}
+
+static void
 keep_rolled_back(Weather *weather)
 {
 	const Join *join = &weather->book->joins[breach_rolled_back(weather)];
@@ -159,6 +171,7 @@ live_twice(Weather *weather)
 
 static const Breach sessions[] = {
 	{"a lost row", "I1 I17", lose_row},
+	{"a lost row of a user whose first join was never answered", "I17", lose_unsure_row},
 	{"a row that was rolled back", "I1 I17", keep_rolled_back},
 	{"a row that nobody asked for", "I1 I17", invent_row},
 	{"a row of another user", "I1", swap_user},

@@ -326,12 +326,27 @@ is_shut_out(Client *client, const char *state, const char *message)
 	return true;
 }
 
+/* Whether a session is not there that may have been lost with a server; it is not asked for again. */
+static bool
+is_lost(Client *client, const char *state)
+{
+	Book	   *book = client->storm->book;
+
+	if (client->verb == V_JOIN || client->verb == V_JOIN_MANY || strcmp(state, "42704") != 0 ||
+		!client->storm->options->faults || !book_may_be_lost(book, client->session))
+		return false;
+	book_believe(book, client->session, -1);
+	book->excused++;
+	return true;
+}
+
 static void
 take_error(Client *client, Doing doing, const PGresult *result, int64_t at)
 {
 	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 
-	if (doing != WORKING || !is_shut_out(client, state != NULL ? state : "", PQresultErrorMessage(result)))
+	if (doing != WORKING || (!is_shut_out(client, state != NULL ? state : "", PQresultErrorMessage(result)) &&
+							 !is_lost(client, state != NULL ? state : "")))
 		storm_refused(client->storm, state != NULL ? state : "", PQresultErrorMessage(result),
 					  doing == WORKING ? client->verb : VERBS);
 	client->failed = true;

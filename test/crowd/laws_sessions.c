@@ -181,8 +181,7 @@ look_at_sessions(const Case *it, Losses *losses)
 			continue;
 		if (row == NULL)
 		{
-			/* Others may have been answered with a session that was never sure. */
-			if (!session->unsure)
+			if (!book_may_be_lost(it->book, s))
 				lose_one(it, s, losses, &losses->missing);
 			continue;
 		}

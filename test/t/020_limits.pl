@@ -247,9 +247,16 @@ ok($node->poll_query_until('postgres', q{SELECT waiting = 0 AND serving = 5 AND 
 $node->safe_psql('postgres', "DELETE FROM vqueue.user_sessions WHERE queue_id = '$end'");
 fails_with($node, 'postgres', q{SELECT vqueue.join('end')}, '2200H', qr/has no more tickets/, 'nor are tickets issued again when rows are gone');
 is($node->safe_psql('postgres', 'SELECT max(ceiling) FROM vqueue.ticket_ceilings'), $last, 'the ceiling is the last ticket');
-my $rounds = $node->safe_psql('postgres', 'SELECT rounds FROM vqueue._worker()');
-$node->safe_psql('postgres', 'SELECT pg_sleep(0.5)');
-cmp_ok($node->safe_psql('postgres', 'SELECT rounds FROM vqueue._worker()') - $rounds, '<', 50, 'and the worker rests');
+# One that tried again and again would never make so few rounds in half a second.
+my $made;
+for (my $try = 0; $try < $PostgreSQL::Test::Utils::timeout_default && !(defined $made && $made < 50); $try++)
+{
+	my $rounds = $node->safe_psql('postgres', 'SELECT rounds FROM vqueue._worker()');
+
+	$node->safe_psql('postgres', 'SELECT pg_sleep(0.5)');
+	$made = $node->safe_psql('postgres', 'SELECT rounds FROM vqueue._worker()') - $rounds;
+}
+cmp_ok($made, '<', 50, 'and the worker rests');
 check_clean($node, 'postgres', 'memory is right at the end of tickets');
 
 # ---- names, in every encoding ----
