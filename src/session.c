@@ -19,7 +19,6 @@
 #include "roster.h"
 #include "session.h"
 #include "standing.h"
-#include "statement.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
