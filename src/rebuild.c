@@ -85,8 +85,11 @@ load_queue(const pg_uuid_t *id, const VqSettings *settings, void *arg)
 		vq_lanes_configure(&queue->lanes, settings->weights);
 		vq_pacer_configure(&queue->pacer, now, settings->rate_per_minute, vq_burst(settings));
 	}
-	else if (settings->version == queue->settings.version)
-		queue->settings.trial = settings->trial;	/* it may have been truncated, or replicated */
+	else if (settings->version == queue->settings.version && queue->build != loader->build)
+	{
+		/* It may have been truncated, or replicated.  What was noted meanwhile is newer. */
+		queue->settings.trial = settings->trial;
+	}
 	queue->build = loader->build;
 	tenant = queue->settings.tenant_id;
 	LWLockRelease(&queue->lock);
