@@ -263,7 +263,7 @@ collect_called(VqQueue *queue, int64 *tickets, int64 *from, pg_uuid_t *id)
 
 	LWLockAcquire(&queue->lock, LW_SHARED);
 	*id = queue->id;
-	n = !queue->claimed ? 0 :
+	n = !queue->claimed || queue->dboid != MyDatabaseId ? 0 :
 		vq_line_collect(&queue->line, vq_arena(), VQ_CALLED, *from, tickets, ROWS_A_LOCK);
 	*from = n == ROWS_A_LOCK ? tickets[n - 1] + 1 : 0;
 	for (int i = 0; i < n; i++)
@@ -298,6 +298,8 @@ review_called(VqQueue *queue)
 				tickets[claimed++] = tickets[i];
 		}
 		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+		if (!vq_is_queue(queue, &id))
+			from = claimed = 0; /* gone meanwhile, and its place maybe to another one */
 		for (int i = 0; i < claimed; i++)
 			if (!vq_line_test(&queue->line, vq_arena(), VQ_HELD, tickets[i]))
 				vq_line_clear(&queue->line, vq_arena(), VQ_CALLED, tickets[i]);
