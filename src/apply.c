@@ -164,7 +164,9 @@ apply_session(VqOp *op, bool building, VqNow now)
 		vq_mark_alive(line, vq_arena(), ticket, now.mono / USECS_PER_SEC);
 		if (op->flags & VQ_TAKEN)
 			queue->taken[op->lane]--;
-		if ((op->flags & VQ_CALL) && !op->called)
+
+		/* So with this, which goes with whom our own earlier step let go. */
+		if ((op->flags & VQ_CALL) && (!op->called || !op->set))
 			vq_line_set(line, vq_arena(), VQ_CALLED, ticket);
 		if (op->kind < VQ_LANES)
 			vq_flow_joined(&queue->flow, op->kind);
