@@ -15,6 +15,7 @@
 #include "roster.h"
 #include "standing.h"
 #include "table.h"
+#include "trial.h"
 
 void
 vq_make_stale(VqDatabase *db)
@@ -55,12 +56,22 @@ vq_undo_op(VqOp *op)
 /*
  * As long as a queue has no timeouts nobody needs to give signs of life, and those
  * of a long time ago mean nothing: whoever is there when it gets some has a fresh grace.
+ * So have those of a share on trial that had none.
  */
 static bool
 begins_to_time_out(const VqSettings *old, const VqSettings *new)
 {
-	return (old->waiting_timeout == 0 && new->waiting_timeout > 0) ||
-		(old->serving_timeout == 0 && new->serving_timeout > 0);
+	static const VqStatus statuses[] = {VQ_WAITING, VQ_SERVING};
+
+	for (int i = 0; i < (int) lengthof(statuses); i++)
+	{
+		if (vq_timeout(old, statuses[i], false) == 0 && vq_timeout(new, statuses[i], false) > 0)
+			return true;
+		if (vq_has_trial(old) && vq_timeout(old, statuses[i], true) == 0 &&
+			vq_timeout(new, statuses[i], vq_has_trial(new)) > 0)
+			return true;
+	}
+	return false;
 }
 
 static void
@@ -153,7 +164,9 @@ apply_session(VqOp *op, bool building, VqNow now)
 		vq_mark_alive(line, vq_arena(), ticket, now.mono / USECS_PER_SEC);
 		if (op->flags & VQ_TAKEN)
 			queue->taken[op->lane]--;
-		if ((op->flags & VQ_CALL) && !op->called)
+
+		/* So with this, which goes with whom our own earlier step let go. */
+		if ((op->flags & VQ_CALL) && (!op->called || !op->set))
 			vq_line_set(line, vq_arena(), VQ_CALLED, ticket);
 		if (op->kind < VQ_LANES)
 			vq_flow_joined(&queue->flow, op->kind);

@@ -176,13 +176,16 @@ static Datum
 kept_of(const Event *event)
 {
 	StringInfoData kept;
+	Datum		payload;
 
 	initStringInfo(&kept);
 	appendStringInfoChar(&kept, '{');
 	appendBinaryStringInfo(&kept, event->text.data + event->names_at, event->names_end - event->names_at);
 	appendBinaryStringInfo(&kept, event->text.data + event->head_length, event->text.len - event->head_length);
 	appendStringInfoChar(&kept, '}');
-	return PointerGetDatum(cstring_to_text_with_len(kept.data, kept.len));
+	payload = PointerGetDatum(cstring_to_text_with_len(kept.data, kept.len));
+	pfree(kept.data);			/* large transactions tell much */
+	return payload;
 }
 
 /*

@@ -85,8 +85,11 @@ load_queue(const pg_uuid_t *id, const VqSettings *settings, void *arg)
 		vq_lanes_configure(&queue->lanes, settings->weights);
 		vq_pacer_configure(&queue->pacer, now, settings->rate_per_minute, vq_burst(settings));
 	}
-	else if (settings->version == queue->settings.version)
-		queue->settings.trial = settings->trial;	/* it may have been truncated, or replicated */
+	else if (settings->version == queue->settings.version && queue->build != loader->build)
+	{
+		/* It may have been truncated, or replicated.  What was noted meanwhile is newer. */
+		queue->settings.trial = settings->trial;
+	}
 	queue->build = loader->build;
 	tenant = queue->settings.tenant_id;
 	LWLockRelease(&queue->lock);
@@ -260,7 +263,7 @@ collect_called(VqQueue *queue, int64 *tickets, int64 *from, pg_uuid_t *id)
 
 	LWLockAcquire(&queue->lock, LW_SHARED);
 	*id = queue->id;
-	n = !queue->claimed ? 0 :
+	n = !queue->claimed || queue->dboid != MyDatabaseId ? 0 :
 		vq_line_collect(&queue->line, vq_arena(), VQ_CALLED, *from, tickets, ROWS_A_LOCK);
 	*from = n == ROWS_A_LOCK ? tickets[n - 1] + 1 : 0;
 	for (int i = 0; i < n; i++)
@@ -295,6 +298,8 @@ review_called(VqQueue *queue)
 				tickets[claimed++] = tickets[i];
 		}
 		LWLockAcquire(&queue->lock, LW_EXCLUSIVE);
+		if (!vq_is_queue(queue, &id))
+			from = claimed = 0; /* gone meanwhile, and its place maybe to another one */
 		for (int i = 0; i < claimed; i++)
 			if (!vq_line_test(&queue->line, vq_arena(), VQ_HELD, tickets[i]))
 				vq_line_clear(&queue->line, vq_arena(), VQ_CALLED, tickets[i]);

@@ -3,8 +3,9 @@
  *		Settings on trial for a share of a queue's newcomers.
  *
  * Only timeouts can be tried so, as only they are of a session alone.  Those of the
- * share are kept beside the queue's own, and read with its row: whoever starts, changes
- * or ends a trial writes that row too.  So its version puts both in order.
+ * share are kept beside the queue's own, and read with its row: whoever changes or ends
+ * a trial writes that row too, and whoever starts one holds it.  So its version puts both
+ * in order.
  */
 #ifndef VQ_TRIAL_H
 #define VQ_TRIAL_H

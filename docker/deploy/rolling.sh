@@ -72,10 +72,10 @@ install_on()
 	[ -z "$install" ] || on "$1" env VQUEUE_DATA="$2" sh -c "$install"
 }
 
-# library CONNINFO: the version of the library that a server has loaded
+# library CONNINFO: the version of the library that a server has loaded, asked where there are its functions
 library()
 {
-	ask "$1" 'SELECT vqueue._library_version()'
+	ask "$1 dbname=${databases%%[[:space:]]*}" 'SELECT vqueue._library_version()'
 }
 
 caught_up="SELECT count(*) > 0 FROM pg_stat_replication WHERE state = 'streaming' AND replay_lsn >= pg_current_wal_flush_lsn() - 1048576"

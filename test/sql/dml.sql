@@ -350,6 +350,14 @@ DROP TRIGGER spare ON vqueue.user_sessions;
 SELECT user_id, status FROM vqueue.sessions WHERE queue IN ('spared', 'troubled') ORDER BY user_id;
 SELECT * FROM vqueue.check();
 SELECT count(vqueue.claim(id)) FROM vqueue.sessions WHERE queue = 'troubled';
+-- called anew, by the transaction that ended the visit
+BEGIN;
+UPDATE vqueue.user_sessions SET status = 'completed' WHERE user_id = pg_temp.u(73);
+UPDATE vqueue.user_sessions SET status = 'ready' WHERE user_id = pg_temp.u(73);
+COMMIT;
+SELECT user_id, status FROM vqueue.sessions WHERE queue = 'troubled';
+SELECT * FROM vqueue.check();
+SELECT count(vqueue.claim(id)) FROM vqueue.sessions WHERE queue = 'troubled';
 SELECT count(vqueue.complete(id)) FROM vqueue.sessions WHERE queue IN ('spared', 'troubled') AND status = 'serving';
 SELECT queue, waiting, serving FROM vqueue.overview WHERE queue IN ('spared', 'troubled') ORDER BY queue;
 SELECT * FROM vqueue.check();

@@ -81,6 +81,11 @@ like($said, qr/settings burst cannot be tried on a share of newcomers/, 'with wo
 $node->safe_psql('postgres', q{
 	SELECT vqueue.canary('well', '{"serving_timeout": "10 min"}', 0.3, watch_for => '4 s', min_ended => 5, look_every => '1 s', share => 0.5);
 	SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'vqueue worker'});
+# And one who, on trial, need not be heard of, is silent for longer than the queue allows.
+$node->safe_psql('postgres', q{
+	SELECT vqueue.create_queue('calm', state => 'paused', waiting_timeout => '3 s');
+	SELECT vqueue.canary('calm', '{"waiting_timeout": "0"}', 0.9, share => 0.999999);
+	SELECT id FROM vqueue.join('calm')});
 my $before = $node->safe_psql('postgres', q{SELECT max(ticket) FROM vqueue.sessions WHERE queue = 'mixed'});
 ($status, $said) = canary('start', @mixed, '--min-ended', '20');
 is($status, 3, 'what makes the share give up is taken back');
@@ -94,6 +99,9 @@ is($ended, 't|t|t|t', 'only newcomers in the share were ended, and in their time
 is($status, 0, 'what does the share no harm is kept');
 like($said, qr/kept: .*0 of them gave up, and of \d+ other newcomers 0/, 'as nobody gave up');
 is(setting('well', 'serving_timeout'), '00:10:00', 'and the queue has it');
+ok($node->poll_query_until('postgres', q{SELECT status = 'waiting' AND joined_at < now() - interval '8 s' FROM vqueue.sessions WHERE queue = 'calm'}),
+	'who need not be heard of while settings are on trial may be silent');
+$node->safe_psql('postgres', q{SELECT vqueue.canary_revert('calm')});
 
 # ---- taken back by the worker, which dies meanwhile ----
 
@@ -107,6 +115,10 @@ is(setting('sick', 'waiting_timeout, max_concurrent_users'), '00:00:00|3', 'and 
 ok($node->log_contains(qr/the settings on trial in queue "sick" were reverted: \d+ of \d+ gave up/, $offset), 'the log says so');
 my $abandoned = $node->safe_psql('postgres', q{SELECT count(*) FROM vqueue.sessions WHERE queue = 'sick' AND status = 'abandoned'});
 cmp_ok($abandoned, '>=', 10, 'some had given up');
+
+ok($node->poll_query_until('postgres', q{SELECT status = 'abandoned' FROM vqueue.sessions WHERE queue = 'calm'}), 'and no longer when they are taken back');
+is($node->safe_psql('postgres', q{SELECT s.left_at - c.decided_at >= interval '3 s' FROM vqueue.sessions s JOIN vqueue.canaries c USING (queue_id) WHERE s.queue = 'calm'}),
+	't', 'but after as long as the queue allows');
 
 # ---- kept ----
 
