@@ -79,7 +79,7 @@ is($status, 1, 'so is a setting that all share');
 like($said, qr/settings burst cannot be tried on a share of newcomers/, 'with words');
 # Another one is watched at the same time, and the worker begins anew, so that it looks at once.
 $node->safe_psql('postgres', q{
-	SELECT vqueue.canary('well', '{"serving_timeout": "10 min"}', 0.3, watch_for => '4 s', min_ended => 5, look_every => '1 s', share => 0.5);
+	SELECT vqueue.canary('well', '{"serving_timeout": "10 min"}', 0.3, watch_for => '8 s', min_ended => 5, look_every => '1 s', share => 0.5);
 	SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'vqueue worker'});
 # And one who, on trial, need not be heard of, is silent for longer than the queue allows.
 $node->safe_psql('postgres', q{
