@@ -618,7 +618,7 @@ COMMENT ON FUNCTION vqueue._audit(text, uuid, text, jsonb) IS
 
 CREATE FUNCTION vqueue._refuse(message text, detail text, hint text,
                                code text = 'invalid_parameter_value') RETURNS void
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message, DETAIL = detail, HINT = hint;
@@ -627,7 +627,7 @@ $$;
 COMMENT ON FUNCTION vqueue._refuse(text, text, text, text) IS 'internal: raises an error, of SQLSTATE 22023 unless another is given';
 
 CREATE FUNCTION vqueue._check_texts(name text, description text) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF name = '' THEN
@@ -660,7 +660,7 @@ $$;
 COMMENT ON FUNCTION vqueue._check_texts(text, text) IS 'internal: complains of a bad name or description; a null is not looked at';
 
 CREATE FUNCTION vqueue._check_number(setting text, value int, lowest int, highest int, detail text, hint text) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF value NOT BETWEEN lowest AND highest THEN
@@ -671,7 +671,7 @@ $$;
 COMMENT ON FUNCTION vqueue._check_number(text, int, int, int, text, text) IS 'internal: complains of a number out of range; a null is not looked at';
 
 CREATE FUNCTION vqueue._check_timeout(setting text, value interval) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF value NOT BETWEEN '0' AND '1 day' THEN
@@ -684,7 +684,7 @@ $$;
 COMMENT ON FUNCTION vqueue._check_timeout(text, interval) IS 'internal: complains of a timeout out of range; a null is not looked at';
 
 CREATE FUNCTION vqueue._check_age(setting text, value interval, hint text) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF value NOT BETWEEN '0' AND '100 years' THEN
@@ -696,7 +696,7 @@ $$;
 COMMENT ON FUNCTION vqueue._check_age(text, interval, text) IS 'internal: complains of an age out of range; a null is not looked at';
 
 CREATE FUNCTION vqueue._check_schedule(earlier_name text, earlier timestamptz, later_name text, later timestamptz) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF earlier >= later THEN
@@ -710,7 +710,7 @@ COMMENT ON FUNCTION vqueue._check_schedule(text, timestamptz, text, timestamptz)
     'internal: complains of two moments in the wrong order; a null is not looked at';
 
 CREATE FUNCTION vqueue._check_queue(q vqueue.queues) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM vqueue._check_texts(q.name, q.description);
@@ -1948,7 +1948,7 @@ $$;
 COMMENT ON FUNCTION vqueue._setting(text) IS 'internal: value of a setting of the server, null if the caller may not see it';
 
 CREATE FUNCTION vqueue._hba_lines() RETURNS bigint
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN (SELECT count(*) FROM pg_hba_file_rules r
