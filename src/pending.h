@@ -34,9 +34,9 @@ extern bool vq_has_pending(void);
 
 /*
  * For reserve.c: make room for n operations; lock a queue, having made sure
- * that it still is this one (else 42704), and whole (else as vq_ready); set a bit of a reserved ticket, and
- * in a lane of a reserved stand, under HELD, and append the operation, which
- * after the other two cannot fail.
+ * that it still is this one (else 42704), and whole (else as vq_ready); set a bit of
+ * a reserved ticket, and in a lane of a reserved stand, under HELD, and append the
+ * operation, which after the other two cannot fail.
  */
 extern void vq_reserve_ops(int n);
 extern void vq_lock_queue(VqQueue *queue, const pg_uuid_t *id);

@@ -6,9 +6,10 @@
 # Each suite, by default bookworm (15), trixie (17) and forky (18), is installed
 # into a directory by debootstrap, once, and used again; "make test" then runs in
 # there as on a fresh machine, and installs what it misses.  $PARTS are its
-# parts, all by default, and $PROVE_TESTS files of the part tap.  Directories are in $MATRIX_DIR, which must be outside
-# the source tree: /var/tmp/vqueue-matrix by default, some 2 GB each.  Whatever runs
-# there ends with this script, however that ends.
+# parts, all by default, and $PROVE_TESTS files of the part tap.  Directories are in
+# $MATRIX_DIR, which must be outside the source tree: /var/tmp/vqueue-matrix by
+# default, some 2 GB each.  Whatever runs there ends with this script, however that
+# ends.
 #
 # Runs as root, on Debian or whatever has debootstrap.  A suite that cannot be
 # installed counts as a failure.  The last line is "N passed, N failed".
