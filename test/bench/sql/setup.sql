@@ -6,7 +6,8 @@ CREATE EXTENSION vqueue;
 SELECT vqueue.create_queue('bench', release_rate_per_minute => 1, max_concurrent_users => 1);
 
 -- The first one holds the only slot, all others wait.
-SELECT count(*) FROM vqueue.join_many('bench', ARRAY(SELECT gen_random_uuid() FROM generate_series(0, :waiting)));
+SELECT status FROM vqueue.join('bench');
+SELECT count(*) FROM vqueue.join_many('bench', ARRAY(SELECT gen_random_uuid() FROM generate_series(1, :waiting)));
 
 CREATE SCHEMA bench;
 
